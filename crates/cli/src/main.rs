@@ -1,0 +1,3 @@
+//! The command line of Orlop.
+
+fn main() {}

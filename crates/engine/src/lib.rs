@@ -1,0 +1,1 @@
+//! Docker's semantics as a library: images by name, containers run from them.

@@ -1,0 +1,1 @@
+//! OCI and Docker image formats over a content-addressed store.

@@ -1,0 +1,1 @@
+//! Start processes in new or existing Linux namespaces, safely, from any thread.

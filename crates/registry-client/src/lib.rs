@@ -1,0 +1,1 @@
+//! Talk to container registries: pull and push, authentication, resumption, progress.

@@ -1,0 +1,1 @@
+//! Compile a container spec into a plan and run it: the crate embedders link.
