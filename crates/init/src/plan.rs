@@ -126,7 +126,11 @@ pub enum Op {
     ReadOnly { target: CBytes },
     /// Make a new terminal from the container's own devpts, send its master to the caller, make it stdio and the controlling
     /// terminal, bind it at `/dev/console`.
-    Terminal { rows: u16, columns: u16, console: bool },
+    Terminal {
+        rows: u16,
+        columns: u16,
+        console: bool,
+    },
     /// Make a file descriptor number `fd` (0 to 2, or a preserved one) of the caller's.
     Fd { slot: Slot, fd: u32 },
     /// The tty on fd 0 becomes the controlling terminal.
@@ -147,20 +151,38 @@ pub enum Op {
     NoNewPrivileges,
     /// Load this classic BPF program (8 bytes an instruction) with these `SECCOMP_FILTER_FLAG_*`. `listener`: send the notify fd
     /// to the caller.
-    Seccomp { program: Vec<u8>, flags: u64, listener: bool },
+    Seccomp {
+        program: Vec<u8>,
+        flags: u64,
+        listener: bool,
+    },
     /// Drop from the bounding set everything not in this mask.
     BoundingSet { keep: u64 },
     /// Supplementary groups, group, user. `keep_caps` keeps the permitted set across the change, for the `Capabilities` after it.
     /// `groups` `None` leaves them (rootless with `setgroups` denied).
-    User { uid: u32, gid: u32, groups: Option<Vec<u32>>, keep_caps: bool },
+    User {
+        uid: u32,
+        gid: u32,
+        groups: Option<Vec<u32>>,
+        keep_caps: bool,
+    },
     /// The thread's capability sets, as 64-bit masks.
-    Capabilities { effective: u64, permitted: u64, inheritable: u64, ambient: u64 },
+    Capabilities {
+        effective: u64,
+        permitted: u64,
+        inheritable: u64,
+        ambient: u64,
+    },
     /// `chdir`, and verify that the result is inside the root. `create`: make it (uid:gid of the process) if missing.
     WorkingDirectory { path: CBytes, create: bool },
     /// Close (or mark) every fd from `first` on, except preserved ones; part of what init does last in any case.
     CloseFrom { first: u32 },
     /// The end: the first candidate that can be executed. More than one when `argv[0]` was searched in PATH.
-    Exec { candidates: Vec<CBytes>, argv: Vec<CBytes>, env: Vec<CBytes> },
+    Exec {
+        candidates: Vec<CBytes>,
+        argv: Vec<CBytes>,
+        env: Vec<CBytes>,
+    },
 }
 
 /// A compiled launch: an ordered list of [`Op`]s and its wire form.
