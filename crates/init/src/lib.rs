@@ -5,4 +5,12 @@
 
 extern crate alloc;
 
+mod display;
+mod encode;
 pub mod plan;
+pub mod protocol;
+mod rules;
+pub mod wire;
+
+pub use encode::EncodeError;
+pub use plan::{CBytes, Create, Op, Plan, Slot, Source};
