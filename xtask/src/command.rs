@@ -21,6 +21,11 @@ pub(crate) fn workspace() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
+/// Where the build puts things.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
 /// The cargo that started us.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -49,6 +54,25 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
                 metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
             })
         })
+}
+
+/// Runs a command to its end and returns what it printed; if it fails, that and what it complained about is the error.
+pub(crate) fn check(command: &mut Command) -> Result<String, Failure> {
+    let shown = format!("{command:?}").replace('"', "");
+    let output = command
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|error| format!("starting {shown}: {error}"))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(stdout);
+    }
+    Err(format!(
+        "{shown}: {}: {stdout}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    )
+    .into())
 }
 
 /// Runs a command and shows it `line` by line, standard output and error together. One that takes longer than `limit` is

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program: what it finds goes to the terminal.
 
+mod acceptance;
 mod command;
 mod deps;
 mod lint;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Chore {
     /// Install what the tests need, then run all of them
     Test(suites::Options),
+    /// Test with real images: from a registry to a running container, and to and from other tools
+    Acceptance(acceptance::Options),
     /// Install what the tests need, or say what is missing
     Packages,
     /// Check which crate knows which
@@ -47,6 +50,7 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test(options) => suites::run(&options),
+        Chore::Acceptance(options) => acceptance::run(&options),
         Chore::Packages => packages::ensure().map(|()| ExitCode::SUCCESS),
         Chore::Deps => deps::check().map(report),
         Chore::Lint => lint::check().map(report),

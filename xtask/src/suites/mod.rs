@@ -39,7 +39,7 @@ struct Suite {
 }
 
 /// In the order in which they run: what is quick to fail comes first.
-const SUITES: [Suite; 9] = [
+const SUITES: [Suite; 10] = [
     Suite {
         name: "format",
         about: "rustfmt has nothing to change",
@@ -93,6 +93,12 @@ const SUITES: [Suite; 9] = [
         about: "bans, licences and sources of dependencies",
         long: false,
         run: |_| checks::deny(),
+    },
+    Suite {
+        name: "acceptance",
+        about: "real images, from a registry to a running container",
+        long: true,
+        run: programs::acceptance,
     },
 ];
 

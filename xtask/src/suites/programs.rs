@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Options, cargo, whole};
+use super::{Options, absent, cargo, whole};
 use crate::Failure;
-use crate::command::{in_ci, run_lines};
+use crate::acceptance;
+use crate::command::{in_ci, is_root, run_lines};
 use crate::tally::Tally;
 
 /// Longer than any single example or measurement needs.
@@ -102,4 +103,12 @@ fn programs(package: &str) -> Result<Vec<(String, String)>, Failure> {
         }
     }
     Ok(programs)
+}
+
+pub(super) fn acceptance(_: &Options) -> Result<Tally, Failure> {
+    if is_root() {
+        acceptance::outside(None)
+    } else {
+        Ok(absent("acceptance", "needs root"))
+    }
 }
