@@ -32,11 +32,15 @@
 #![deny(unsafe_code)]
 
 mod environment;
+pub mod floor;
 mod meter;
 mod options;
 mod report;
+pub mod rootfs;
 mod statistics;
 mod suite;
+#[allow(unsafe_code)]
+mod sys;
 
 pub use environment::Environment;
 pub use meter::{Meter, Sample};

@@ -65,6 +65,11 @@ impl<'a> Suite<'a> {
         self.add(name, parameters, State::Skipped(reason.to_owned()));
     }
 
+    /// Notes what could not even be prepared. The program then fails as a whole.
+    pub fn fail(&mut self, name: &str, error: &str) {
+        self.add(name, &[], State::Failed(error.to_owned()));
+    }
+
     fn add(&mut self, name: &str, parameters: &[(&str, Parameter)], state: State<'a>) {
         let parameters: Vec<_> = parameters
             .iter()
