@@ -1,0 +1,163 @@
+//! From a snapshot to a root file system that is attached nowhere yet.
+
+mod detached;
+mod recipe;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
+use crate::Error;
+use crate::encoding::Encoding;
+use crate::store::active::Handle;
+use crate::store::record::ActiveKind;
+
+pub use recipe::Recipe;
+
+/// How a snapshot becomes a root file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The first that works: detached, else a recipe, else a copy where the kernel has no overlayfs.
+    #[default]
+    Auto,
+    /// An overlay mounted nowhere: `CAP_SYS_ADMIN`, Linux 6.5 (`lowerdir+`).
+    Detached,
+    /// An overlay that somebody else mounts, in namespaces of its own.
+    Recipe,
+    /// A copy of the whole tree, with shared extents where the file system can.
+    Copy,
+}
+
+/// Settings of one mount.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct MountOptions {
+    /// The way to do it.
+    pub backend: Backend,
+    /// Writes need not survive a crash: overlayfs then syncs nothing, which makes starts and stops faster. After a crash the
+    /// snapshot cannot be mounted again (Linux 5.10).
+    pub volatile: bool,
+    /// Nothing can be written through this mount.
+    pub read_only: bool,
+    /// Whether inode numbers are made unique over all layers (`xino`); `None` leaves it to the kernel.
+    pub xino: Option<bool>,
+}
+
+impl MountOptions {
+    /// Sets [`volatile`](Self::volatile).
+    pub fn volatile(mut self, yes: bool) -> Self {
+        self.volatile = yes;
+        self
+    }
+
+    /// Sets [`read_only`](Self::read_only).
+    pub fn read_only(mut self, yes: bool) -> Self {
+        self.read_only = yes;
+        self
+    }
+
+    /// Sets [`backend`](Self::backend).
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Sets [`xino`](Self::xino).
+    pub fn xino(mut self, on: Option<bool>) -> Self {
+        self.xino = on;
+        self
+    }
+}
+
+/// A root file system that is attached nowhere.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Rootfs {
+    /// A mount (`fsmount`, `open_tree`) without a place: attach it with `move_mount`. Gone when the descriptor is closed.
+    Detached(OwnedFd),
+    /// What to mount, in the namespaces where it is to be seen.
+    Recipe(Recipe),
+    /// A directory with everything in it: bind it. Read-only only if the one who binds it says so.
+    Directory(PathBuf),
+}
+
+/// Overlayfs stacks at most this many lower layers (`OVL_MAX_STACK`).
+pub(crate) const MOST_LAYERS: usize = 500;
+
+/// What was found out about detached mounts: nothing yet, they work, or they do not.
+const UNKNOWN: u8 = 0;
+const WORKS: u8 = 1;
+const FAILS: u8 = 2;
+
+pub(crate) fn mount(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Error> {
+    let inner = &snapshot.inner;
+    match how.backend {
+        Backend::Detached => detached(snapshot, how),
+        Backend::Recipe => recipe::recipe(snapshot, how).map(Rootfs::Recipe),
+        Backend::Copy => crate::flatten::directory(snapshot).map(Rootfs::Directory),
+        // A copy that was made and written to is what this snapshot is from then on.
+        Backend::Auto if crate::flatten::exists(snapshot)? => {
+            crate::flatten::directory(snapshot).map(Rootfs::Directory)
+        }
+        Backend::Auto => {
+            if inner.detached.load(Ordering::Relaxed) != FAILS {
+                match detached(snapshot, how) {
+                    Err(Error::Unavailable { source, .. }) => {
+                        // Remembered unless it works at other times: then this snapshot is the reason.
+                        let _ = inner.detached.compare_exchange(
+                            UNKNOWN,
+                            FAILS,
+                            Ordering::Relaxed,
+                            Ordering::Relaxed,
+                        );
+                        // No overlayfs at all, or not on this file system: nobody else could mount it either.
+                        let hopeless = [Errno::NODEV, Errno::INVAL].map(Errno::raw_os_error);
+                        if source.raw_os_error().is_some_and(|e| hopeless.contains(&e))
+                            && inner.encoding == Encoding::Trusted
+                        {
+                            return crate::flatten::directory(snapshot).map(Rootfs::Directory);
+                        }
+                    }
+                    other => return other,
+                }
+            }
+            recipe::recipe(snapshot, how).map(Rootfs::Recipe)
+        }
+    }
+}
+
+fn detached(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Error> {
+    let fd = match (snapshot.record.kind, snapshot.record.trees.as_slice()) {
+        (ActiveKind::View, [only]) => detached::bind(snapshot, only),
+        _ => detached::overlay(snapshot, how),
+    }?;
+    snapshot.inner.detached.store(WORKS, Ordering::Relaxed);
+    Ok(Rootfs::Detached(fd))
+}
+
+/// Options that keep a snapshot's upper directory plain, whatever the kernel's build-time defaults: no renames recorded as
+/// redirects, no metadata-only copies. A diff could not tell what such an entry means.
+fn flags(
+    encoding: Encoding,
+    how: &MountOptions,
+    writable: bool,
+) -> Vec<(&'static str, Option<&'static str>)> {
+    let mut flags = vec![
+        ("redirect_dir", Some("nofollow")),
+        ("metacopy", Some("off")),
+        ("index", Some("off")),
+    ];
+    if encoding == Encoding::User {
+        flags.push(("userxattr", None));
+    }
+    if how.volatile && writable {
+        flags.push(("volatile", None));
+    }
+    if let Some(on) = how.xino {
+        flags.push(("xino", Some(if on { "on" } else { "off" })));
+    }
+    flags
+}
