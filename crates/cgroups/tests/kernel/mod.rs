@@ -1,0 +1,7 @@
+mod devices;
+mod events;
+mod fixtures;
+mod lifecycle;
+mod limits;
+mod stopping;
+mod support;
