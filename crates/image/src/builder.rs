@@ -210,7 +210,8 @@ impl<'a> ImageBuilder<'a> {
         config.set_rootfs(rootfs);
         config.set_history(Some(self.history));
         let config = config::to_bytes(&config, &self.docker)?;
-        let descriptor = manifest(store, &config, blobs)?;
+        let config = store.put(MediaType::ImageConfig, &config)?;
+        let descriptor = store.put(MediaType::ImageManifest, &manifest_bytes(config, blobs)?)?;
         if let Some(name) = name {
             store.tag(name, &descriptor)?;
         }
@@ -218,23 +219,19 @@ impl<'a> ImageBuilder<'a> {
     }
 }
 
-/// Stores a config and the OCI manifest that joins it with layers.
-pub(crate) fn manifest(
-    store: &Store,
-    config: &[u8],
+/// The OCI manifest that joins a config with layers.
+pub(crate) fn manifest_bytes(
+    config: Descriptor,
     layers: Vec<Descriptor>,
-) -> Result<Descriptor, Error> {
+) -> Result<Vec<u8>, Error> {
     let manifest = ImageManifestBuilder::default()
         .schema_version(2_u32)
         .media_type(MediaType::ImageManifest)
-        .config(store.put(MediaType::ImageConfig, config)?)
+        .config(config)
         .layers(layers)
         .build()
         .map_err(|error| Error::invalid("manifest", error.to_string()))?;
-    store.put(
-        MediaType::ImageManifest,
-        &json::canonical(&manifest, "manifest")?,
-    )
+    json::canonical(&manifest, "manifest")
 }
 
 /// Takes a plain layer tar and stores it packed, with both its digests computed on the way.

@@ -36,16 +36,23 @@ pub mod config;
 pub mod digest;
 mod error;
 mod image;
+mod import;
 pub mod json;
+pub mod layout;
+mod load;
 pub mod manifest;
 pub mod media;
 pub mod platform;
 pub mod reference;
+mod save;
 mod store;
 
 pub use compression::{Compression, compress, decompress};
 pub use error::{Error, ErrorKind};
 pub use image::{Image, Layer, chain_ids};
+pub use import::{ImportOptions, import};
+pub use load::{LoadOptions, Loaded, load, load_path};
+pub use save::{Export, save};
 pub use store::{Claim, Damage, FsckReport, GcReport, Ingest, Lease, Store, Tag};
 
 pub use oci_spec::distribution::Reference;

@@ -1,10 +1,10 @@
 //! `index.json`: written from the tags, for other tools that read the store as an OCI layout.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 
 use super::lock::{self, Lock};
@@ -17,35 +17,33 @@ pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation by which containerd and Docker name one.
 pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
+/// A descriptor with the annotations that name it.
+pub(crate) fn named(descriptor: &Descriptor, name: &Reference) -> Descriptor {
+    let mut descriptor = descriptor.clone();
+    let mut annotations = descriptor.annotations().clone().unwrap_or_default();
+    annotations.insert(REF_NAME.to_owned(), name.to_string());
+    annotations.insert(CONTAINERD_NAME.to_owned(), name.to_string());
+    descriptor.set_annotations(Some(annotations));
+    descriptor
+}
+
 /// An index with one entry a tag.
 pub(crate) fn from_tags(tags: &[Tag]) -> Result<Vec<u8>, Error> {
     let manifests: Vec<Descriptor> = tags
         .iter()
-        .map(|tag| {
-            let mut descriptor = tag.descriptor.clone();
-            let mut annotations = descriptor.annotations().clone().unwrap_or_default();
-            annotations.insert(REF_NAME.to_owned(), tag.name.to_string());
-            annotations.insert(CONTAINERD_NAME.to_owned(), tag.name.to_string());
-            descriptor.set_annotations(Some(annotations));
-            descriptor
-        })
+        .map(|tag| named(&tag.descriptor, &tag.name))
         .collect();
-    to_bytes(manifests, HashMap::new())
+    to_bytes(manifests)
 }
 
-pub(crate) fn to_bytes(
-    manifests: Vec<Descriptor>,
-    annotations: HashMap<String, String>,
-) -> Result<Vec<u8>, Error> {
-    let mut index: ImageIndex = ImageIndexBuilder::default()
+/// An index of these manifests.
+pub(crate) fn to_bytes(manifests: Vec<Descriptor>) -> Result<Vec<u8>, Error> {
+    let index: ImageIndex = ImageIndexBuilder::default()
         .schema_version(2_u32)
         .media_type(MediaType::ImageIndex)
         .manifests(manifests)
         .build()
         .map_err(|error| Error::invalid("image index", error.to_string()))?;
-    if !annotations.is_empty() {
-        index.set_annotations(Some(annotations));
-    }
     json::canonical(&index, "image index")
 }
 
@@ -53,7 +51,7 @@ pub(super) fn write_if_absent(root: &Path) -> Result<(), Error> {
     if root.join(INDEX).exists() {
         return Ok(());
     }
-    lock::write_atomically(root, INDEX, &to_bytes(Vec::new(), HashMap::new())?)
+    lock::write_atomically(root, INDEX, &to_bytes(Vec::new())?)
 }
 
 impl Store {

@@ -69,7 +69,7 @@ pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 /// A name no other process or thread uses at the same time.
-pub(super) fn unique() -> String {
+pub(crate) fn unique() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     use std::hash::{BuildHasher, Hasher};
     // Seeded by the kernel once a thread; processes in different pid namespaces may share a pid.

@@ -31,15 +31,18 @@ mod tags;
 
 pub use fsck::{Damage, FsckReport};
 pub use gc::GcReport;
+pub(crate) use index::{CONTAINERD_NAME, INDEX, REF_NAME};
+pub(crate) use index::{named as index_entry, to_bytes as index_bytes};
 pub use ingest::{Claim, Ingest};
 pub use lease::Lease;
+pub(crate) use lock::unique;
 pub use tags::Tag;
 
 use lease::LeaseSlot;
 use lock::Lock;
 
-const OCI_LAYOUT: &str = "oci-layout";
-const OCI_LAYOUT_CONTENT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const OCI_LAYOUT: &str = "oci-layout";
+pub(crate) const OCI_LAYOUT_CONTENT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 const ALGORITHMS: [&str; 3] = ["sha256", "sha384", "sha512"];
 const DIRECTORIES: [&str; 5] = ["blobs", "ingest", "tags", "leases", "trash"];
 
