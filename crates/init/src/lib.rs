@@ -14,3 +14,6 @@ pub mod wire;
 
 pub use encode::EncodeError;
 pub use plan::{CBytes, Create, Op, Plan, Slot, Source};
+
+/// The ELF image of the static program that carries out a plan, for the architecture this crate is built for.
+pub static PROGRAM: &[u8] = include_bytes!(env!("ORLOP_INIT_PROGRAM"));

@@ -9,6 +9,9 @@ pub const PLAN_OFFSET: usize = 65536;
 /// File descriptors in one message at most (`SCM_MAX_FD`).
 pub const FDS_A_MESSAGE: usize = 253;
 
+/// Slots that a start may bring.
+pub const SLOTS_MAX: usize = 1024;
+
 /// To init: the memory file and the slots.
 pub const PLAN: u8 = b'P';
 /// To init: the id maps are written.
