@@ -87,7 +87,11 @@ fn is_crate_root(file: &Path) -> bool {
 
 /// An unsafe block, function, implementation or attribute, not the word in a comment, a string or a lint's name.
 fn has_unsafe(line: &str) -> bool {
-    let code = line.split("//").next().unwrap_or_default();
+    let code = line
+        .split("//")
+        .next()
+        .unwrap_or_default()
+        .replace("\\\"", "");
     let mut outside_strings = String::new();
     for (index, part) in code.split('"').enumerate() {
         outside_strings.push_str(if index % 2 == 0 { part } else { " " });
