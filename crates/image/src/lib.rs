@@ -56,4 +56,4 @@ pub use save::{Export, save};
 pub use store::{Claim, Damage, FsckReport, GcReport, Ingest, Lease, Store, Tag};
 
 pub use oci_spec::distribution::Reference;
-pub use oci_spec::image::{Descriptor, Digest, MediaType, Platform};
+pub use oci_spec::image::{Config, Descriptor, Digest, MediaType, Platform};

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::digest::Hasher;
 use crate::store::{INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, index_bytes, index_entry, unique};
-use crate::{Error, Image, Store, json, media, reference};
+use crate::{Error, Image, Store, json, media};
 
 /// An image to save, and the names to save it under.
 #[derive(Debug, Clone, PartialEq)]
@@ -208,7 +208,8 @@ fn plan(
             .names
             .iter()
             .filter(|name| name.tag().is_some() && name.digest().is_none());
-        let tags = tags.map(reference::familiar);
+        // Full names: podman takes a short one for its own.
+        let tags = tags.map(ToString::to_string);
         match items.iter_mut().find(|(id, _)| id == image.id()) {
             Some((_, item)) => item.repo_tags.extend(tags),
             None => items.push((
