@@ -252,6 +252,13 @@ impl BlobStream {
         self.offset
     }
 
+    /// Leaves it to the caller to verify the digest, who hashes the bytes anyway. The size is still verified.
+    #[must_use]
+    pub fn without_digest(mut self) -> Self {
+        self.hasher = None;
+        self
+    }
+
     /// The state of the digest over all bytes so far, to continue later by
     /// [`Client::blob_continue`]; `None` if the stream began in the middle.
     pub fn hasher(&self) -> Option<&Hasher> {

@@ -1,2 +1,4 @@
 //! Compile a container spec into a plan and run it: the crate embedders link.
+#[cfg(feature = "pull")]
+pub mod images;
 pub mod seccomp;
