@@ -1,5 +1,6 @@
 //! House rules that no other tool checks.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -74,9 +75,11 @@ fn complaints_about(file: &Path, text: &str) -> Vec<String> {
     complaints
 }
 
-/// `src/sys.rs`, `src/sys/…`, and init's program, which has its own `sys` folder.
+/// `sys.rs`, `sys_ARCHITECTURE.rs`, `sys/…`.
 fn may_be_unsafe(file: &Path) -> bool {
-    file.file_name().is_some_and(|name| name == "sys.rs")
+    file.file_name()
+        .and_then(OsStr::to_str)
+        .is_some_and(|name| name == "sys.rs" || name.starts_with("sys_"))
         || file.components().any(|part| part.as_os_str() == "sys")
 }
 
