@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{self, AtFlags, Mode, Timespec, Timestamps};
+use rustix::fs::{self, AtFlags, Mode};
 use rustix::io::Errno;
 
 use crate::apply::lower::{Found, Lower};
@@ -59,15 +59,7 @@ pub(crate) fn complete(
             // Nobody says what it is like: the same everywhere, so that two unpackings do not differ.
             _ => {
                 fs::fchmod(&dir, Mode::from_raw_mode(0o755)).at_entry("setting mode of", path)?;
-                let epoch = Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 0,
-                };
-                let times = Timestamps {
-                    last_access: epoch,
-                    last_modification: epoch,
-                };
-                fs::futimens(&dir, &times).at_entry("setting times of", path)?;
+                fs::futimens(&dir, &copy::epoch()).at_entry("setting times of", path)?;
             }
         }
     }

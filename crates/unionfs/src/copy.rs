@@ -154,3 +154,21 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, mut at: u64, end: u64) -> rustix::io
     }
     Ok(())
 }
+
+/// Whether type, mode, owner and modification time are the same.
+pub(crate) fn same_attributes(a: &Stat, b: &Stat) -> bool {
+    (a.st_mode, a.st_uid, a.st_gid) == (b.st_mode, b.st_uid, b.st_gid)
+        && (a.st_mtime, a.st_mtime_nsec) == (b.st_mtime, b.st_mtime_nsec)
+}
+
+/// 1970, for what has no time of its own.
+pub(crate) fn epoch() -> Timestamps {
+    let epoch = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: epoch,
+        last_modification: epoch,
+    }
+}

@@ -119,9 +119,14 @@ impl Error {
     }
 
     pub(crate) fn archive(entry: &[u8], source: Fault) -> Self {
-        Error::Archive {
-            entry: String::from_utf8_lossy(entry).into_owned(),
-            source,
+        let entry = String::from_utf8_lossy(entry).into_owned();
+        match source {
+            Fault::TooLong(limit) => Error::Limit {
+                what: "archive bytes",
+                limit,
+                entry,
+            },
+            source => Error::Archive { entry, source },
         }
     }
 }

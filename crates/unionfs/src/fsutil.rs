@@ -169,6 +169,9 @@ fn remove_below(
     Ok(())
 }
 
+/// Extended attributes: names and values.
+pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// All extended attribute names of an open file or directory.
 pub(crate) fn xattr_names(path: &XattrPath<'_>) -> rustix::io::Result<Vec<CString>> {
     let mut buffer = vec![0u8; 1024];

@@ -19,13 +19,16 @@ mod sys;
 
 pub use apply::{Applied, ApplyLimits, Warnings};
 pub use archive::Fault;
+pub use diff::{DiffOptions, Digests, IdRange};
 pub use encoding::Encoding;
 pub use error::Error;
 pub use id::MAX_KEY;
 pub use mount::{Backend, MountOptions, Recipe, Rootfs};
 pub use store::active::{Active, View};
+pub use store::gc::{Lease, Report};
 pub use store::staging::Staging;
-pub use store::{Options, Snapshots};
+pub use store::usage::Usage;
+pub use store::{LayerInfo, Options, SnapshotInfo, Snapshots};
 
 /// A time, in seconds since 1970-01-01 UTC, and nanoseconds after them (below a thousand million, also before 1970).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

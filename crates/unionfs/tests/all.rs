@@ -8,3 +8,6 @@ mod support;
 
 #[path = "all/mounting.rs"]
 mod mounting;
+
+#[path = "all/tree.rs"]
+mod tree;

@@ -122,7 +122,7 @@ pub(crate) fn unpack(
     archive: impl Read,
     limits: &ApplyLimits,
 ) -> Result<(Applied, Unpacked), Error> {
-    let mut reader = Reader::new(archive);
+    let mut reader = Reader::new(archive, limits.archive_bytes);
     let mut applier = Applier {
         tree: Tree::new(root, encoding),
         setter: Setter::new(encoding),
@@ -136,7 +136,7 @@ pub(crate) fn unpack(
             Ok(None) => break,
             Err(fault) => return Err(Error::archive(reader.place(), fault)),
         };
-        applier.check_limits(&entry, reader.input.total())?;
+        applier.check_limits(&entry)?;
         applier.entry(entry, &mut reader)?;
     }
     applier.finish_directories()?;
@@ -171,7 +171,7 @@ struct Applier<'a> {
 }
 
 impl Applier<'_> {
-    fn check_limits(&mut self, entry: &Entry, archive_bytes: u64) -> Result<(), Error> {
+    fn check_limits(&mut self, entry: &Entry) -> Result<(), Error> {
         let limits = self.limits;
         self.entries += 1;
         let size = match &entry.kind {
@@ -191,9 +191,6 @@ impl Applier<'_> {
         }
         if self.bytes > limits.bytes {
             return exceeded("bytes", limits.bytes);
-        }
-        if archive_bytes > limits.archive_bytes {
-            return exceeded("archive bytes", limits.archive_bytes);
         }
         Ok(())
     }

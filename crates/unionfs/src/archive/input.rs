@@ -18,10 +18,11 @@ pub(crate) struct Input<R> {
     end: usize,
     hasher: Sha256,
     total: u64,
+    limit: u64,
 }
 
 impl<R: Read> Input<R> {
-    pub(crate) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R, limit: u64) -> Self {
         Input {
             reader,
             buffer: vec![0; BUFFER],
@@ -29,6 +30,7 @@ impl<R: Read> Input<R> {
             end: 0,
             hasher: Sha256::new(),
             total: 0,
+            limit,
         }
     }
 
@@ -47,6 +49,9 @@ impl<R: Read> Input<R> {
                     let n = n.min(space.len());
                     self.hasher.update(&space[..n]);
                     self.total += n as u64;
+                    if self.total > self.limit {
+                        return Err(Fault::TooLong(self.limit));
+                    }
                     self.end += n;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -119,11 +124,6 @@ impl<R: Read> Input<R> {
             }
             self.start = self.end;
         }
-    }
-
-    /// Bytes read so far.
-    pub(crate) fn total(&self) -> u64 {
-        self.total
     }
 
     /// The digest of everything read.

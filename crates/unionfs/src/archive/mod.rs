@@ -26,6 +26,9 @@ pub enum Fault {
     /// The stream ends inside an entry.
     #[error("the archive ends in the middle of an entry")]
     Truncated,
+    /// The archive is longer than the caller allows.
+    #[error("the archive is longer than {0} bytes")]
+    TooLong(u64),
     /// A header's checksum does not match it.
     #[error("a header's checksum is wrong: not a tar archive, or a damaged one")]
     Checksum,
@@ -109,7 +112,7 @@ pub(crate) struct Entry {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mtime: Timestamp,
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: crate::fsutil::Xattrs,
 }
 
 /// Longest PAX header or long name: attributes are at most 64 KiB each, and a hostile header must not fill the memory.
@@ -133,9 +136,9 @@ pub(crate) struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    pub(crate) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R, limit: u64) -> Self {
         Reader {
-            input: Input::new(reader),
+            input: Input::new(reader, limit),
             global: Pax::default(),
             left: 0,
             last: Vec::new(),

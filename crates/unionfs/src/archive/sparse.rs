@@ -235,7 +235,7 @@ mod tests {
         }
         let mut stored = 10;
         let map = r
-            .map(&mut Input::new(&b""[..]), &mut stored)
+            .map(&mut Input::new(&b""[..], 0), &mut stored)
             .unwrap()
             .unwrap();
         assert_eq!(
@@ -258,11 +258,14 @@ mod tests {
         }
         let mut stored = 512 + 3;
         let map = r
-            .map(&mut Input::new(&block[..]), &mut stored)
+            .map(&mut Input::new(&block[..], 4096), &mut stored)
             .unwrap()
             .unwrap();
         assert_eq!((map.size, map.data, stored), (5000, vec![(4096, 3)], 3));
         let mut short = 100;
-        assert!(r.map(&mut Input::new(&block[..]), &mut short).is_err());
+        assert!(
+            r.map(&mut Input::new(&block[..], 4096), &mut short)
+                .is_err()
+        );
     }
 }

@@ -21,7 +21,7 @@ fn with_body(name: &[u8], flag: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn all(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Fault> {
-    let mut reader = Reader::new(bytes);
+    let mut reader = Reader::new(bytes, u64::MAX);
     let mut out = Vec::new();
     while let Some(entry) = reader.next()? {
         let mut body = Vec::new();
@@ -53,7 +53,7 @@ fn plain() {
 fn an_unread_body_is_skipped() {
     let mut t = with_body(b"a", b'0', &[1; 5000]);
     t.extend(with_body(b"b", b'0', b""));
-    let mut reader = Reader::new(&t[..]);
+    let mut reader = Reader::new(&t[..], u64::MAX);
     assert_eq!(reader.next().unwrap().unwrap().path, b"a");
     reader.body(10).unwrap();
     assert_eq!(reader.next().unwrap().unwrap().path, b"b");

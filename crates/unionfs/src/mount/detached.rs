@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::mount::{self, FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
-use super::{MOST_LAYERS, MountOptions, flags};
+use super::{Failure, MOST_LAYERS, MountOptions, flags, needs_filler};
 use crate::error::At;
 use crate::store::active::{Handle, UPPER, WORK};
 use crate::store::record::ActiveKind;
@@ -13,28 +13,29 @@ use crate::store::{ACTIVE, EMPTY, TREES};
 use crate::{Error, fsutil, sys};
 
 /// A read-only clone of a single layer's directory.
-pub(super) fn bind(snapshot: &Handle, tree: &str) -> Result<OwnedFd, Error> {
-    let trees = snapshot.inner.directory(TREES)?;
+pub(super) fn bind(snapshot: &Handle, tree: &str) -> Result<OwnedFd, Failure> {
+    let trees = snapshot.inner.directory(TREES).map_err(Failure::Other)?;
     let how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let fd = mount::open_tree(&trees, tree, how).map_err(|e| unavailable(snapshot, e))?;
-    sys::set_read_only(fd.as_fd()).map_err(|e| unavailable(snapshot, e))?;
+    let no = |e| failure(snapshot, e);
+    let fd = mount::open_tree(&trees, tree, how).map_err(no)?;
+    sys::set_read_only(fd.as_fd()).map_err(no)?;
     Ok(fd)
 }
 
 /// An overlay of the snapshot's layers.
-pub(super) fn overlay(snapshot: &Handle, how: &MountOptions) -> Result<OwnedFd, Error> {
+pub(super) fn overlay(snapshot: &Handle, how: &MountOptions) -> Result<OwnedFd, Failure> {
     let inner = &snapshot.inner;
     let record = &snapshot.record;
     let count = record.trees.len();
     if count > MOST_LAYERS {
-        return Err(Error::TooManyLayers {
+        return Err(Failure::Other(Error::TooManyLayers {
             count,
             limit: MOST_LAYERS,
             how: "overlayfs",
-        });
+        }));
     }
     let writable = record.kind == ActiveKind::Writable && !how.read_only;
-    let no = |e| unavailable(snapshot, e);
+    let no = |e| failure(snapshot, e);
     let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(no)?;
     let context = context.as_fd();
     // What the mount table shows as the source.
@@ -46,31 +47,46 @@ pub(super) fn overlay(snapshot: &Handle, how: &MountOptions) -> Result<OwnedFd, 
         }
         .map_err(no)?;
     }
-    let trees = inner.directory(TREES)?;
-    for name in &record.trees {
-        set_directory(context, "lowerdir+", trees.as_fd(), name).map_err(no)?;
-    }
-    if record.kind == ActiveKind::View || count == 0 {
-        // A stack wants a lower layer, and two if there is none to write to.
-        set_directory(context, "lowerdir+", inner.root.as_fd(), EMPTY).map_err(no)?;
+    let trees = inner.directory(TREES).map_err(Failure::Other)?;
+    let filler = needs_filler(record.kind, count).then_some((inner.root.as_fd(), EMPTY));
+    let lower = record
+        .trees
+        .iter()
+        .map(|name| (trees.as_fd(), name.as_str()));
+    for (dir, name) in lower.chain(filler) {
+        set_directory(context, "lowerdir+", dir, name).map_err(|e| match e {
+            // Before Linux 6.5 there is no such key.
+            Errno::INVAL => Failure::ThisWay(e),
+            e => no(e),
+        })?;
     }
     if record.kind == ActiveKind::Writable {
-        let active = inner.directory(ACTIVE)?;
-        let own = fsutil::open_dir(&active, snapshot.key.as_str().as_bytes());
-        let own = own.at(
-            "opening",
-            inner.path.join(ACTIVE).join(snapshot.key.as_str()),
-        )?;
+        let own = own_directory(snapshot).map_err(Failure::Other)?;
         set_directory(context, "upperdir", own.as_fd(), UPPER).map_err(no)?;
         set_directory(context, "workdir", own.as_fd(), WORK).map_err(no)?;
     }
-    mount::fsconfig_create(context).map_err(no)?;
-    let attributes = if how.read_only || record.kind == ActiveKind::View {
-        MountAttrFlags::MOUNT_ATTR_RDONLY
-    } else {
+    mount::fsconfig_create(context).map_err(|e| match e {
+        // The directories are on a file system that overlayfs cannot write to.
+        Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS => Failure::Overlayfs(e),
+        e => no(e),
+    })?;
+    let attributes = if writable {
         MountAttrFlags::empty()
+    } else {
+        MountAttrFlags::MOUNT_ATTR_RDONLY
     };
     mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(no)
+}
+
+fn own_directory(snapshot: &Handle) -> Result<OwnedFd, Error> {
+    let key = snapshot.key.as_str();
+    let active = snapshot.inner.directory(ACTIVE)?;
+    match fsutil::open_dir(&active, key.as_bytes()) {
+        Err(Errno::NOENT) => Err(Error::NoSnapshot {
+            key: key.to_owned(),
+        }),
+        other => other.at("opening", snapshot.inner.path.join(ACTIVE).join(key)),
+    }
 }
 
 /// Names a directory by a path through procfs: however long the store's own path is, this stays below the 255 bytes that
@@ -84,24 +100,13 @@ fn set_directory(
     mount::fsconfig_set_string(context, key, format!("{}/{name}", fsutil::proc_fd(dir)))
 }
 
-fn unavailable(snapshot: &Handle, errno: Errno) -> Error {
+fn failure(snapshot: &Handle, errno: Errno) -> Failure {
     match errno {
-        // These say what is wrong with this snapshot, not with the way.
-        Errno::NOENT
-        | Errno::STALE
-        | Errno::NOSPC
-        | Errno::IO
-        | Errno::BUSY
-        | Errno::LOOP
-        | Errno::MFILE
-        | Errno::NOMEM => Error::io(
-            "mounting",
-            snapshot.inner.path.join(ACTIVE).join(snapshot.key.as_str()),
-            errno,
-        ),
-        _ => Error::Unavailable {
-            how: "detached overlay",
-            source: errno.into(),
-        },
+        Errno::PERM | Errno::ACCESS | Errno::NOSYS => Failure::ThisWay(errno),
+        Errno::NODEV => Failure::Overlayfs(errno),
+        errno => {
+            let at = snapshot.inner.path.join(ACTIVE).join(snapshot.key.as_str());
+            Failure::Other(Error::io("mounting", at, errno))
+        }
     }
 }

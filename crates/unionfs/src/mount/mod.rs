@@ -92,44 +92,74 @@ const UNKNOWN: u8 = 0;
 const WORKS: u8 = 1;
 const FAILS: u8 = 2;
 
+/// Whether the empty directory has to be a lower layer: a stack wants one, and two if there is none to write to.
+fn needs_filler(kind: ActiveKind, layers: usize) -> bool {
+    match kind {
+        ActiveKind::Writable => layers == 0,
+        ActiveKind::View => layers < 2,
+    }
+}
+
 pub(crate) fn mount(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Error> {
     let inner = &snapshot.inner;
     match how.backend {
-        Backend::Detached => detached(snapshot, how),
+        Backend::Detached => Ok(try_detached(snapshot, how)?),
         Backend::Recipe => recipe::recipe(snapshot, how).map(Rootfs::Recipe),
         Backend::Copy => crate::flatten::directory(snapshot).map(Rootfs::Directory),
         // A copy that was made and written to is what this snapshot is from then on.
         Backend::Auto if crate::flatten::exists(snapshot)? => {
             crate::flatten::directory(snapshot).map(Rootfs::Directory)
         }
-        Backend::Auto => {
-            if inner.detached.load(Ordering::Relaxed) != FAILS {
-                match detached(snapshot, how) {
-                    Err(Error::Unavailable { source, .. }) => {
-                        // Remembered unless it works at other times: then this snapshot is the reason.
-                        let _ = inner.detached.compare_exchange(
-                            UNKNOWN,
-                            FAILS,
-                            Ordering::Relaxed,
-                            Ordering::Relaxed,
-                        );
-                        // No overlayfs at all, or not on this file system: nobody else could mount it either.
-                        let hopeless = [Errno::NODEV, Errno::INVAL].map(Errno::raw_os_error);
-                        if source.raw_os_error().is_some_and(|e| hopeless.contains(&e))
-                            && inner.encoding == Encoding::Trusted
-                        {
-                            return crate::flatten::directory(snapshot).map(Rootfs::Directory);
-                        }
-                    }
-                    other => return other,
-                }
-            }
+        Backend::Auto if inner.detached.load(Ordering::Relaxed) == FAILS => {
             recipe::recipe(snapshot, how).map(Rootfs::Recipe)
+        }
+        Backend::Auto => match try_detached(snapshot, how) {
+            Ok(rootfs) => Ok(rootfs),
+            Err(Failure::ThisWay(_)) => {
+                // Remembered unless it worked before: then something else is the reason.
+                let _ = inner.detached.compare_exchange(
+                    UNKNOWN,
+                    FAILS,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                recipe::recipe(snapshot, how).map(Rootfs::Recipe)
+            }
+            Err(Failure::Overlayfs(_)) => {
+                crate::flatten::directory(snapshot).map(Rootfs::Directory)
+            }
+            Err(Failure::Other(error)) => Err(error),
+        },
+    }
+}
+
+/// Why a detached mount failed: what else may work depends on it.
+enum Failure {
+    /// No privilege, or a kernel without these calls: somebody else may mount the same overlay.
+    ThisWay(Errno),
+    /// No overlayfs, or not on this file system: nobody can.
+    Overlayfs(Errno),
+    /// Trying another way would hide what is wrong.
+    Other(Error),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        match failure {
+            Failure::ThisWay(errno) => Error::Unavailable {
+                how: "a detached mount",
+                source: errno.into(),
+            },
+            Failure::Overlayfs(errno) => Error::Unavailable {
+                how: "overlayfs",
+                source: errno.into(),
+            },
+            Failure::Other(error) => error,
         }
     }
 }
 
-fn detached(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Error> {
+fn try_detached(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Failure> {
     let fd = match (snapshot.record.kind, snapshot.record.trees.as_slice()) {
         (ActiveKind::View, [only]) => detached::bind(snapshot, only),
         _ => detached::overlay(snapshot, how),

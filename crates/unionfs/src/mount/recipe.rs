@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{MOST_LAYERS, MountOptions, flags};
+use super::{MOST_LAYERS, MountOptions, flags, needs_filler};
 use crate::Error;
 use crate::store::active::{Handle, UPPER, WORK};
 use crate::store::record::ActiveKind;
@@ -43,7 +43,7 @@ pub(super) fn recipe(snapshot: &Handle, how: &MountOptions) -> Result<Recipe, Er
         });
     }
     let mut lower = record.trees.join(":");
-    if !writable || count == 0 {
+    if needs_filler(record.kind, count) {
         if count > 0 {
             lower.push(':');
         }

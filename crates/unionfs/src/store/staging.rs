@@ -122,6 +122,14 @@ impl Staging {
             &unpacked,
             below.as_ref(),
         )?;
+        if !unpacked.root {
+            // Overlayfs shows the uppermost root's attributes.
+            inherit_root(
+                &inner,
+                below.as_ref().and_then(|b| b.root.as_ref()),
+                self.tree.as_fd(),
+            )?;
+        }
         let layer = NewLayer {
             id: &id,
             parent: parent.as_ref(),
@@ -225,6 +233,10 @@ pub(crate) fn inherit_root(
                 .first()
                 .map_or(Ok(()), |from| copy::attributes(from.as_fd(), to, b"/"))
         }
-        None => fs::fchmod(to, fs::Mode::from_raw_mode(0o755)).at("setting mode of", "/"),
+        None => {
+            // Nobody says what it is like: the same everywhere.
+            fs::fchmod(to, fs::Mode::from_raw_mode(0o755)).at("setting mode of", "/")?;
+            fs::futimens(to, &copy::epoch()).at("setting times of", "/")
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Unpack, mount, look.
 
+use orlop_unionfs::{Backend, Error, MountOptions, Rootfs};
+
 use crate::need_root;
 use crate::support::*;
 
@@ -35,16 +37,248 @@ fn layers_are_seen_through_the_mount() {
     drop(root);
     s.snapshots.remove("c1").unwrap();
     assert!(s.snapshots.has(&id(1)));
+    assert_eq!(s.entries("active"), 0);
+    assert_eq!(s.entries("staging"), 0);
+    assert_eq!(s.entries("trash"), 0);
+}
+
+#[test]
+fn many_layers() {
+    need_root!("many_layers");
+    let s = fast_store();
+    let mut parent: Option<String> = None;
+    for n in 1..=501 {
+        s.layer(
+            parent.as_deref(),
+            &id(n),
+            &Tar::new()
+                .file(&format!("f{n}"), "x")
+                .file("last", &n.to_string()),
+        );
+        parent = Some(id(n));
+        if ![1, 2, 127, 128, 400, 500].contains(&n) {
+            continue;
+        }
+        let root = detached(
+            &s.snapshots
+                .prepare(&format!("a{n}"), parent.as_deref())
+                .unwrap(),
+        );
+        assert_eq!(names(&root, ".").len(), n as usize + 1);
+        assert_eq!(read(&root, "last"), Some(n.to_string()));
+        write(&root, "f1", "changed");
+        assert_eq!(read(&root, "f1").as_deref(), Some("changed"));
+
+        let view = detached_view(&s.snapshots.view(&format!("v{n}"), &id(n)).unwrap());
+        assert_eq!(names(&view, ".").len(), n as usize + 1);
+        assert_eq!(read(&view, "f1").as_deref(), Some("x"));
+        let refused = open(&view, "f1", rustix::fs::OFlags::WRONLY).unwrap_err();
+        assert_eq!(refused, rustix::io::Errno::ROFS);
+    }
+    let beyond = s.snapshots.prepare("beyond", Some(&id(501))).unwrap();
+    let error = beyond.mount(&MountOptions::default()).unwrap_err();
     assert!(
-        names(
-            rustix::fs::open(
-                s.path("active"),
-                rustix::fs::OFlags::RDONLY,
-                rustix::fs::Mode::empty()
-            )
-            .unwrap(),
-            "."
+        matches!(error, Error::TooManyLayers { count: 501, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_recipe_mounts_400_layers_by_mount_2() {
+    need_root!("a_recipe_mounts_400_layers_by_mount_2");
+    let s = fast_store();
+    let mut parent: Option<String> = None;
+    for n in 1..=400 {
+        s.layer(
+            parent.as_deref(),
+            &id(n),
+            &Tar::new().file(&format!("f{n}"), "x"),
+        );
+        parent = Some(id(n));
+    }
+    let how = MountOptions::default()
+        .backend(Backend::Recipe)
+        .volatile(true);
+    let active = s.snapshots.prepare("c", parent.as_deref()).unwrap();
+    let Rootfs::Recipe(recipe) = active.mount(&how).unwrap() else {
+        panic!("not a recipe")
+    };
+    let out = mount_recipe(
+        &recipe,
+        &s.dir.path().join("m"),
+        "ls | wc -l; echo hi >f1; cat f1",
+    );
+    assert_eq!(out, "400\nhi\n");
+    let view = s.snapshots.view("v", &id(1)).unwrap();
+    let Rootfs::Recipe(recipe) = view.mount(&how).unwrap() else {
+        panic!("not a recipe")
+    };
+    assert!(recipe.read_only);
+    assert_eq!(
+        mount_recipe(
+            &recipe,
+            &s.dir.path().join("m"),
+            "ls; touch f1 2>/dev/null || echo no"
+        ),
+        "f1\nno\n"
+    );
+    let empty = s.snapshots.prepare("e", None).unwrap();
+    let Rootfs::Recipe(recipe) = empty.mount(&how).unwrap() else {
+        panic!("not a recipe")
+    };
+    assert_eq!(
+        mount_recipe(&recipe, &s.dir.path().join("m"), "touch x; ls"),
+        "x\n"
+    );
+}
+
+#[test]
+fn a_snapshot_of_nothing() {
+    need_root!("a_snapshot_of_nothing");
+    let s = store();
+    let root = detached(&s.snapshots.prepare("c", None).unwrap());
+    assert!(names(&root, ".").is_empty());
+    write(&root, "a", "b");
+    assert_eq!(names(&root, "."), ["a"]);
+}
+
+#[test]
+fn a_long_path_to_the_store_is_no_obstacle() {
+    need_root!("a_long_path_to_the_store_is_no_obstacle");
+    let dir = tempfile::tempdir().unwrap();
+    let long = dir
+        .path()
+        .join("x".repeat(200))
+        .join("y,z:\\ ".repeat(30))
+        .join("store");
+    let snapshots =
+        orlop_unionfs::Snapshots::open(&long, orlop_unionfs::Options::default()).unwrap();
+    snapshots
+        .apply(
+            None,
+            &id(1),
+            &Tar::new().file("a", "1").bytes()[..],
+            &Default::default(),
         )
-        .is_empty()
+        .unwrap();
+    let root = detached(&snapshots.prepare("c", Some(&id(1))).unwrap());
+    assert_eq!(names(&root, "."), ["a"]);
+}
+
+#[test]
+fn the_root_keeps_its_attributes() {
+    need_root!("the_root_keeps_its_attributes");
+    let s = store();
+    let tar = Tar::new().pax("SCHILY.xattr.user.r", b"v").entry(
+        "./",
+        b'5',
+        |h| {
+            h.set_mode(0o1751);
+            h.set_uid(7);
+            h.set_gid(8);
+        },
+        b"",
+    );
+    s.layer(None, &id(1), &tar);
+    // A layer that says nothing about the root does not change it.
+    s.layer(Some(&id(1)), &id(2), &Tar::new().file("a", ""));
+    let root = detached(&s.snapshots.prepare("c", Some(&id(2))).unwrap());
+    let line = crate::tree::dump(&root).remove("").unwrap();
+    assert!(line.starts_with("41751 7:8 1000000000.000000000"), "{line}");
+    assert!(line.ends_with("user.r=[118]"), "{line}");
+}
+
+#[test]
+fn nothing_appears_in_our_mount_table() {
+    need_root!("nothing_appears_in_our_mount_table");
+    let s = store();
+    s.layer(None, &id(1), &Tar::new().file("a", "1"));
+    let root = detached(&s.snapshots.prepare("c", Some(&id(1))).unwrap());
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!table.contains(&*s.dir.path().to_string_lossy()), "{table}");
+    drop(root);
+}
+
+#[test]
+fn backends() {
+    need_root!("backends");
+    let s = store();
+    s.layer(
+        None,
+        &id(1),
+        &Tar::new()
+            .entry("./", b'5', |h| h.set_mode(0o711), b"")
+            .dir("d/")
+            .file("d/gone", "1")
+            .file("d/stays", "2")
+            .dir("o/")
+            .file("o/below", "3")
+            .file("t", "file")
+            .link("t2", "t")
+            .entry(
+                "setuid",
+                b'0',
+                |h| {
+                    h.set_mode(0o4755);
+                    h.set_uid(12)
+                },
+                b"x",
+            ),
+    );
+    s.layer(
+        Some(&id(1)),
+        &id(2),
+        &Tar::new()
+            .file("d/.wh.gone", "")
+            .file("o/.wh..wh..opq", "")
+            .file("o/above", "4")
+            .dir("t/")
+            .symlink("l", "/etc/passwd"),
+    );
+    let overlay = detached_view(&s.snapshots.view("v", &id(2)).unwrap());
+    let copy = s.snapshots.prepare("c", Some(&id(2))).unwrap();
+    let Rootfs::Directory(path) = copy
+        .mount(&MountOptions::default().backend(Backend::Copy))
+        .unwrap()
+    else {
+        panic!("not a directory")
+    };
+    let copied = open_path(&path);
+    let (mut left, mut right) = (crate::tree::dump(&overlay), crate::tree::dump(&copied));
+    // One of two names was replaced: overlayfs still counts both, a copy cannot.
+    assert!(left.remove("t2").is_some() && right.remove("t2").is_some());
+    crate::tree::assert_same(&left, &right);
+    // And from now on it stays a copy.
+    std::fs::write(path.join("new"), "1").unwrap();
+    let Rootfs::Directory(again) = copy.mount(&MountOptions::default()).unwrap() else {
+        panic!("not a directory")
+    };
+    assert!(again.join("new").exists());
+}
+
+#[test]
+fn options_reach_the_kernel() {
+    need_root!("options_reach_the_kernel");
+    let s = store();
+    s.layer(None, &id(1), &Tar::new().file("a", "1"));
+    let active = s.snapshots.prepare("c", Some(&id(1))).unwrap();
+    let how = MountOptions::default().volatile(true).xino(Some(true));
+    let Rootfs::Detached(fd) = active.mount(&how).unwrap() else {
+        panic!("not detached")
+    };
+    write(&fd, "b", "2");
+    drop(fd);
+    // A volatile mount leaves a mark that only goes with a clean end; the kernel writes it into the work directory.
+    assert!(s.path("active/c/work/work/incompat/volatile").exists());
+    let read_only = s.snapshots.prepare("r", Some(&id(1))).unwrap();
+    let Rootfs::Detached(fd) = read_only
+        .mount(&MountOptions::default().read_only(true))
+        .unwrap()
+    else {
+        panic!("not detached")
+    };
+    assert_eq!(
+        open(&fd, "a", rustix::fs::OFlags::WRONLY).unwrap_err(),
+        rustix::io::Errno::ROFS
     );
 }

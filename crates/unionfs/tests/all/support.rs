@@ -20,9 +20,21 @@ pub(crate) fn store() -> Store {
     Store { snapshots, dir }
 }
 
+/// A store in memory, where syncing costs nothing: for tests of many layers.
+pub(crate) fn fast_store() -> Store {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let snapshots = Snapshots::open(&dir.path().join("store"), Options::default()).unwrap();
+    Store { snapshots, dir }
+}
+
 impl Store {
     pub(crate) fn path(&self, rest: &str) -> PathBuf {
         self.dir.path().join("store").join(rest)
+    }
+
+    /// How many entries one of the store's directories has.
+    pub(crate) fn entries(&self, dir: &str) -> usize {
+        std::fs::read_dir(self.path(dir)).unwrap().count()
     }
 
     pub(crate) fn layer(&self, parent: Option<&str>, id: &str, tar: &Tar) {
@@ -30,6 +42,55 @@ impl Store {
             .apply(parent, id, &tar.bytes()[..], &ApplyLimits::default())
             .unwrap();
     }
+}
+
+pub(crate) fn open_path(path: &std::path::Path) -> OwnedFd {
+    rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .unwrap()
+}
+
+/// Mounts a recipe in a mount namespace of its own, as mount(8) does, and gives what a script inside prints.
+pub(crate) fn mount_recipe(
+    recipe: &orlop_unionfs::Recipe,
+    at: &std::path::Path,
+    script: &str,
+) -> String {
+    mount_recipe_with(&["--mount"], recipe, at, script)
+}
+
+pub(crate) fn mount_recipe_with(
+    unshare: &[&str],
+    recipe: &orlop_unionfs::Recipe,
+    at: &std::path::Path,
+    script: &str,
+) -> String {
+    std::fs::create_dir_all(at).unwrap();
+    let text = |b: &[u8]| String::from_utf8(b.to_vec()).unwrap();
+    let mut options: Vec<String> = recipe.options.iter().map(|o| text(o)).collect();
+    if recipe.read_only {
+        options.push("ro".to_owned());
+    }
+    let out = std::process::Command::new("unshare")
+        .args(unshare)
+        .args(["sh", "-euc"])
+        .arg(format!(
+            "mount -i -t overlay overlay -o \"$1\" \"$2\"; cd \"$2\"; {script}"
+        ))
+        .args(["sh", &options.join(",")])
+        .arg(at)
+        .current_dir(recipe.directory.as_ref().unwrap())
+        .output()
+        .expect("unshare is missing: apt install util-linux");
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8(out.stdout).unwrap()
 }
 
 /// A chain id for a small number.
