@@ -3,6 +3,7 @@
 mod checks;
 mod programs;
 mod tests;
+mod user;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -39,7 +40,7 @@ struct Suite {
 }
 
 /// In the order in which they run: what is quick to fail comes first.
-const SUITES: [Suite; 10] = [
+const SUITES: [Suite; 11] = [
     Suite {
         name: "format",
         about: "rustfmt has nothing to change",
@@ -75,6 +76,12 @@ const SUITES: [Suite; 10] = [
         about: "unit, integration and doc tests of all crates",
         long: false,
         run: tests::all,
+    },
+    Suite {
+        name: "user",
+        about: "the same tests as an ordinary user",
+        long: false,
+        run: user::all,
     },
     Suite {
         name: "examples",

@@ -58,7 +58,7 @@ pub(super) fn all(options: &Options) -> Result<Tally, Failure> {
 
 /// What one test program has said so far.
 #[derive(Default)]
-struct Program {
+pub(super) struct Program {
     name: String,
     lines: Vec<String>,
     result: Option<String>,
@@ -74,8 +74,15 @@ impl Program {
         Some(name.to_owned())
     }
 
+    pub(super) fn named(name: &str) -> Program {
+        Program {
+            name: name.to_owned(),
+            ..Program::default()
+        }
+    }
+
     /// Whether this line is the program's result.
-    fn read(&mut self, line: &str) -> bool {
+    pub(super) fn read(&mut self, line: &str) -> bool {
         self.lines.push(line.to_owned());
         let Some(result) = line.strip_prefix("test result: ") else {
             return false;
@@ -84,7 +91,8 @@ impl Program {
         true
     }
 
-    fn show(&self) {
+    /// A word if all went well, else everything it said.
+    pub(super) fn show(&self) {
         let result = self.result.as_deref().unwrap_or("no result");
         if result.starts_with("ok.") {
             let count = result
