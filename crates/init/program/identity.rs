@@ -3,6 +3,7 @@
 use crate::interpreter::Init;
 use crate::protocol::LISTENER;
 use crate::sys::{self, Errno, Fd, Result};
+use crate::wire::Step;
 
 const PR_SET_KEEPCAPS: usize = 8;
 const PR_CAPBSET_READ: usize = 23;
@@ -42,6 +43,12 @@ pub fn capabilities(effective: u64, permitted: u64, inheritable: u64, ambient: u
     Ok(())
 }
 
+fn give_pipe_to(file: i32, uid: u32) {
+    if sys::stat(file).is_ok_and(|stat| stat.is_fifo() && stat.uid != uid) {
+        sys::fchown(file, uid, u32::MAX).ok();
+    }
+}
+
 impl Init {
     pub fn become_user(
         &mut self,
@@ -71,8 +78,12 @@ impl Init {
             return;
         }
         for number in 0..3 {
-            if sys::stat(number).is_ok_and(|stat| stat.is_fifo() && stat.uid != uid) {
-                sys::fchown(number, uid, u32::MAX).ok();
+            give_pipe_to(number, uid);
+        }
+        let plan = self.plan;
+        for step in plan.steps().skip(self.index as usize) {
+            if let Some(Step::Fd { slot, fd: 0..3 }) = step {
+                self.slot(slot).map(|file| give_pipe_to(file, uid)).ok();
             }
         }
     }

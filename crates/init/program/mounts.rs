@@ -88,7 +88,7 @@ impl Init {
             Ready::Detached(mount) => {
                 change.apply(&mount, fresh)?;
                 let place = place(root, target, create, source, Some(&mount))?;
-                sys::move_mount(mount.raw(), place.raw())
+                attach(&mount, &place)
             }
             Ready::Legacy(new) => {
                 let place = place(root, target, create, source, None)?;
@@ -159,6 +159,18 @@ impl Init {
         plan.steps()
             .skip(self.index as usize)
             .any(|step| matches!(step, Some(Step::Mask { .. })))
+    }
+}
+
+/// A file fits on a file only, a directory on a directory: the kernel's word for that says less than this one.
+fn attach(mount: &Fd, place: &Fd) -> Result<()> {
+    match sys::move_mount(mount.raw(), place.raw()) {
+        Err(Errno::INVAL)
+            if sys::stat(mount.raw())?.is_dir() != sys::stat(place.raw())?.is_dir() =>
+        {
+            Err(Errno::NOTDIR)
+        }
+        other => other,
     }
 }
 
