@@ -9,7 +9,7 @@ use oci_spec::distribution::Reference;
 pub(crate) struct DockerRegistry {
     process: Child,
     pub(crate) port: u16,
-    _directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Drop for DockerRegistry {
@@ -82,7 +82,7 @@ impl DockerRegistry {
         Self {
             process,
             port,
-            _directory: directory,
+            directory,
         }
     }
 

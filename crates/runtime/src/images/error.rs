@@ -22,7 +22,7 @@ pub enum ImagesError {
         /// What was being done, with what.
         operation: String,
         /// The cause.
-        source: orlop_image::Error,
+        source: Box<orlop_image::Error>,
     },
     /// A layer's blob is as announced, but cannot be unpacked: not a valid packed archive, a hostile one, or one
     /// beyond the limits; or the disk.
@@ -49,7 +49,7 @@ pub enum ImagesError {
         /// Its key.
         key: String,
         /// The cause.
-        source: orlop_unionfs::Error,
+        source: Box<orlop_unionfs::Error>,
     },
     /// A thread could not be started, or ended before its time.
     #[error("running a thread to {doing}")]
@@ -81,7 +81,10 @@ pub enum UnpackError {
 impl ImagesError {
     pub(super) fn store(operation: impl Into<String>) -> impl FnOnce(orlop_image::Error) -> Self {
         let operation = operation.into();
-        move |source| Self::Store { operation, source }
+        move |source| Self::Store {
+            operation,
+            source: Box::new(source),
+        }
     }
 
     /// Whether going on with the same layer is of no use: the disk is full, say.

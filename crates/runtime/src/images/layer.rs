@@ -53,10 +53,11 @@ impl Job {
             (ingest, resumed) = self.resume(ingest).await?;
             match self.fetch(ingest, resumed, needed && resumed == 0).await {
                 // What an earlier attempt had left was bad.
-                Err(ImagesError::Store {
-                    source: StoreError::DigestMismatch { .. },
-                    ..
-                }) if resumed > 0 && !restarted => {
+                Err(ImagesError::Store { source, .. })
+                    if matches!(*source, StoreError::DigestMismatch { .. })
+                        && resumed > 0
+                        && !restarted =>
+                {
                     restarted = true;
                 }
                 Err(error) => return Err(error),

@@ -109,7 +109,7 @@ impl Images {
         const TRIES: usize = 3;
         let failed = |source| ImagesError::Snapshot {
             key: key.to_owned(),
-            source,
+            source: Box::new(source),
         };
         let mut tries = 1;
         let active = loop {

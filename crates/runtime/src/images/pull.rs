@@ -226,28 +226,30 @@ async fn documents(
     let known = {
         let (lease, config) = (lease.clone(), config.clone());
         blocking(move || {
-            let there = lease.keep(config.digest()).and_then(|there| match there {
-                true => lease.read(config.digest()).map(Some),
-                false => Ok(None),
-            });
             // One that is damaged is fetched again.
-            Ok(there.unwrap_or_default())
+            Ok(lease.keep(config.digest()).is_ok() && lease.read(config.digest()).is_ok())
         })
         .await?
     };
-    let config_bytes = match known {
-        Some(bytes) => bytes,
-        None => {
-            let bytes = client
-                .small_blob(name, &config, MAX_CONFIG)
-                .await
-                .map_err(failed)?;
-            keep_bytes(lease, &config, bytes.clone()).await?;
-            bytes.to_vec()
-        }
-    };
-    let image = Image::from_parts(manifest.descriptor, manifest.bytes.to_vec(), config_bytes)
-        .map_err(ImagesError::store(format!("reading the image {name}")))?;
+    if !known {
+        let bytes = client
+            .small_blob(name, &config, MAX_CONFIG)
+            .await
+            .map_err(failed)?;
+        keep_bytes(lease, &config, bytes).await?;
+    }
+    let (lease, wanted, digest, name) = (
+        lease.clone(),
+        wanted.clone(),
+        top.digest().clone(),
+        name.clone(),
+    );
+    let image = blocking(move || {
+        lease
+            .image(&digest, &wanted)
+            .map_err(ImagesError::store(format!("reading the image {name}")))
+    })
+    .await?;
     Ok((top, image))
 }
 
@@ -265,7 +267,7 @@ async fn keep_bytes(
     blocking(move || {
         let keep = || {
             let digest = descriptor.digest();
-            if lease.keep(digest)? && lease.size(digest)? == descriptor.size() {
+            if lease.keep(digest)? && lease.read(digest).is_ok() {
                 return Ok(());
             }
             let mut ingest = lease.ingest(Some((digest, Some(descriptor.size()))))?;
