@@ -79,6 +79,17 @@ pub fn parse(bytes: &[u8]) -> Result<(ImageConfiguration, DockerConfig), Error> 
                     *value = Value::Array(vec![value.take()]);
                 }
             }
+            for key in ["ExposedPorts", "Volumes"] {
+                for value in config
+                    .get_mut(key)
+                    .and_then(Value::as_object_mut)
+                    .into_iter()
+                    .flatten()
+                {
+                    // Go's empty struct reads a null as well.
+                    *value.1 = Value::Object(Map::new());
+                }
+            }
             if let Some(Value::Object(check)) = config.get_mut("Healthcheck") {
                 *check = without_nulls(std::mem::take(check));
             }
@@ -138,7 +149,7 @@ mod tests {
         let value = json!({
             "architecture": "amd64", "os": "linux", "created": null, "history": null,
             "config": {
-                "Cmd": "sh", "Entrypoint": null, "Env": ["A=b"], "ExposedPorts": {"80/tcp": {}}, "Volumes": null,
+                "Cmd": "sh", "Entrypoint": null, "Env": ["A=b"], "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/data": null},
                 "Labels": {"z": "1", "a": "2", "m": "3"},
                 "Healthcheck": {"Test": ["CMD", "true"], "Interval": 5_000_000_000_i64, "Retries": null},
                 "OnBuild": ["RUN x"], "Shell": ["/bin/bash", "-c"], "StopTimeout": 7, "Image": "sha256:x",

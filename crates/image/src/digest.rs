@@ -118,6 +118,27 @@ impl Hasher {
         }
     }
 
+    /// Adds all a reader gives. Gives their number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] naming `what`.
+    pub fn update_from(&mut self, mut reader: impl Read, what: &str) -> Result<u64, Error> {
+        let mut buffer = vec![0; 128 << 10];
+        let mut total = 0;
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(total),
+                Ok(n) => {
+                    self.update(&buffer[..n]);
+                    total += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::read(what)(error)),
+            }
+        }
+    }
+
     /// The digest of all bytes added.
     pub fn finish(self) -> Digest {
         let (algorithm, hex) = match self.0 {

@@ -129,7 +129,7 @@ impl Archive {
         let (digest, found) = match expected {
             Some(digest) if lease.keep(&digest)? => {
                 let mut hasher = Hasher::for_digest(&digest)?;
-                let count = hash(&mut entry, &mut hasher)?;
+                let count = hasher.update_from(&mut entry, "the archive")?;
                 check_whole(&path, count, size)?;
                 hasher.verify(&digest)?;
                 (digest, count)
@@ -162,22 +162,6 @@ fn check_whole(path: &str, actual: u64, expected: u64) -> Result<(), Error> {
         Err(Error::archive(format!(
             "it ends in the middle of {path:?}: it is truncated"
         )))
-    }
-}
-
-fn hash(reader: &mut impl Read, hasher: &mut Hasher) -> Result<u64, Error> {
-    let mut buffer = vec![0; 128 << 10];
-    let mut total = 0;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(total),
-            Ok(n) => {
-                hasher.update(&buffer[..n]);
-                total += n as u64;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::read("the archive")(error)),
-        }
     }
 }
 

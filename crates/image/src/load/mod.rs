@@ -10,10 +10,12 @@ use oci_spec::image::{Descriptor, Digest, Platform};
 
 use crate::digest::Hasher;
 use crate::{Error, Image, Lease, Store, decompress};
+use limit::Limited;
 
 mod docker;
 mod gather;
 mod legacy;
+mod limit;
 mod oci;
 mod source;
 
@@ -33,6 +35,8 @@ pub struct LoadOptions {
     /// Unpack packed layers to compare their diff ids. Whoever unpacks the layers right after and compares
     /// there saves the time.
     pub verify_diff_ids: bool,
+    /// The most bytes the unpacked archive, and each unpacked layer, may have: a small archive can unpack to terabytes.
+    pub max_bytes: Option<u64>,
 }
 
 impl Default for LoadOptions {
@@ -42,6 +46,7 @@ impl Default for LoadOptions {
             name: None,
             tag: true,
             verify_diff_ids: true,
+            max_bytes: None,
         }
     }
 }
@@ -65,7 +70,8 @@ pub struct Loaded {
 /// are something else; [`Error::Io`]. Nothing of an archive that fails is left in the store.
 pub fn load(reader: impl Read, store: &Store, options: &LoadOptions) -> Result<Vec<Loaded>, Error> {
     run(store, options, |lease, created| {
-        let archive = gather::gather(decompress(reader)?, lease, created)?;
+        let reader = Limited::new(decompress(reader)?, "the archive", options.max_bytes);
+        let archive = gather::gather(reader, lease, created)?;
         Ok(Source::Archive(Box::new(archive)))
     })
 }
@@ -116,6 +122,7 @@ pub(crate) fn run(
         lease,
         created: HashSet::new(),
         diff_ids: HashMap::new(),
+        max_bytes: options.max_bytes,
     };
     let result = open(&job.lease, &mut job.created).and_then(|source| job.load(&source, options));
     // From here the caller's lease or the tags keep what was asked for; the rest of the archive goes.
@@ -147,6 +154,7 @@ pub(crate) struct Job {
     lease: Lease,
     created: HashSet<Digest>,
     diff_ids: HashMap<Digest, Digest>,
+    max_bytes: Option<u64>,
 }
 
 impl Job {
@@ -224,26 +232,18 @@ impl Job {
         if let Some(known) = self.diff_ids.get(digest) {
             return Ok(known.clone());
         }
-        let mut reader = decompress(self.lease.blob(digest)?)?;
+        let reader = decompress(self.lease.blob(digest)?)?;
         let diff_id = if reader.compression() == crate::Compression::None
             && *digest.algorithm() == oci_spec::image::DigestAlgorithm::Sha256
         {
             digest.clone()
         } else {
             let mut hasher = Hasher::default();
-            let mut buffer = vec![0; 128 << 10];
-            loop {
-                match reader.read(&mut buffer) {
-                    Ok(0) => break hasher.finish(),
-                    Ok(n) => hasher.update(&buffer[..n]),
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        return Err(Error::in_entry(digest.as_ref())(Error::read("a layer")(
-                            error,
-                        )));
-                    }
-                }
-            }
+            let limited = Limited::new(reader, &format!("layer {digest}"), self.max_bytes);
+            hasher
+                .update_from(limited, "a layer")
+                .map_err(Error::in_entry(digest.as_ref()))?;
+            hasher.finish()
         };
         self.diff_ids.insert(digest.clone(), diff_id.clone());
         Ok(diff_id)

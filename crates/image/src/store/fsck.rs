@@ -1,7 +1,6 @@
 //! Checking a store: every blob hashed again, every reference followed.
 
 use std::collections::HashSet;
-use std::io::Read;
 
 use oci_spec::image::Digest;
 
@@ -55,27 +54,14 @@ impl Store {
     pub fn fsck(&self, repair: bool) -> Result<FsckReport, Error> {
         let mut report = FsckReport::default();
         for (digest, _) in self.blobs()? {
-            let mut file = match self.blob(&digest) {
+            let file = match self.blob(&digest) {
                 Ok(file) => file,
                 // gc took it meanwhile.
                 Err(Error::BlobMissing { .. }) => continue,
                 Err(error) => return Err(error),
             };
             let mut hasher = Hasher::for_digest(&digest)?;
-            let mut buffer = vec![0; 128 << 10];
-            loop {
-                match file.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(n) => {
-                        hasher.update(&buffer[..n]);
-                        report.bytes += n as u64;
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        return Err(Error::io("reading", self.blob_path(&digest)?)(error));
-                    }
-                }
-            }
+            report.bytes += hasher.update_from(file, &format!("blob {digest}"))?;
             report.blobs += 1;
             let actual = hasher.finish();
             if actual != digest {

@@ -241,6 +241,38 @@ fn layers_that_unpack_to_something_else() {
     load(&archive[..], &s.store, &options).unwrap();
 }
 
+/// A layer of a few kilobytes that unpacks to 64 MiB, and an archive packed likewise.
+#[test]
+fn bombs_stop_at_the_limit() {
+    let zeros = tar_of(&[("zeros", &vec![0; 64 << 20])]);
+    let pack = |bytes: &[u8]| {
+        let mut packed = orlop_image::compress(Vec::new(), Compression::Zstd).unwrap();
+        std::io::Write::write_all(&mut packed, bytes).unwrap();
+        packed.finish().unwrap()
+    };
+    let bomb = pack(&zeros);
+    assert!(bomb.len() < 64 << 10);
+    let archive = layout(|c, m, _, blob| {
+        c["rootfs"]["diff_ids"][0] = digest::of(&zeros).to_string().into();
+        m["layers"][0] = descriptor("application/vnd.oci.image.layer.v1.tar+zstd", &bomb);
+        *blob = bomb.clone();
+    });
+    let s = scratch();
+    let mut options = LoadOptions::default();
+    options.max_bytes = Some(1 << 20);
+    for bytes in [
+        &archive,
+        &pack(&tar_of(&[("oci-layout", &vec![0; 4 << 20][..])])),
+        &bomb,
+    ] {
+        let text = chain(&load(&bytes[..], &s.store, &options).unwrap_err());
+        assert!(text.contains("larger than the limit"), "{text}");
+        assert_empty(&s.store);
+    }
+    options.max_bytes = Some(65 << 20);
+    load(&archive[..], &s.store, &options).unwrap();
+}
+
 #[test]
 fn archives_that_are_something_else() {
     let hex = "0".repeat(64);
