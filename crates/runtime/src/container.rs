@@ -92,7 +92,9 @@ impl Container {
     /// # Errors
     /// `ESRCH` once it has been waited for; `EINVAL` for what is no signal.
     pub fn kill(&self, signal: i32) -> Result<(), Error> {
-        self.process.signal(signal).map_err(|source| Error::io("signalling container", self.id.as_str(), source))
+        self.process
+            .signal(signal)
+            .map_err(|source| Error::io("signalling container", self.id.as_str(), source))
     }
 
     /// What the container uses; `None` without a cgroup, and after the end, when [`Exit::stats`] has it.
@@ -100,12 +102,23 @@ impl Container {
     /// # Errors
     /// The cgroup's files cannot be read.
     pub fn stats(&self) -> Result<Option<Stats>, Error> {
-        self.cgroup().map(|cgroup| cgroup.stats().map_err(|source| Error::Cgroup { doing: "reading", source })).transpose()
+        self.cgroup()
+            .map(|cgroup| {
+                cgroup.stats().map_err(|source| Error::Cgroup {
+                    doing: "reading",
+                    source,
+                })
+            })
+            .transpose()
     }
 
     /// Its cgroup, to change limits, freeze, or watch events; `None` without one, and after the end.
     pub fn cgroup(&self) -> Option<Cgroup> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).cgroup.clone()
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .cgroup
+            .clone()
     }
 
     /// Wait for the end, and remove the cgroup and the record. Any number of threads may wait, and again afterwards: all learn
@@ -115,7 +128,8 @@ impl Container {
     /// Another part of the program reaped the process and the kernel keeps no record of its end (before Linux 6.15).
     pub fn wait(&self) -> Result<Exit, Error> {
         let ended = self.process.wait();
-        self.finish(ended.map(Some)).and_then(|exit| exit.ok_or_else(|| Error::invalid("the container has not ended")))
+        self.finish(ended.map(Some))
+            .and_then(|exit| exit.ok_or_else(|| Error::invalid("the container has not ended")))
     }
 
     /// The end if it has come, without waiting for it.
@@ -139,13 +153,20 @@ impl Container {
         }
         let cgroup = running.cgroup.take();
         // Before the counters go with the cgroup.
-        let oom_killed = cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills().is_ok_and(|kills| kills > 0));
+        let oom_killed = cgroup
+            .as_ref()
+            .is_some_and(|cgroup| cgroup.oom_kills().is_ok_and(|kills| kills > 0));
         let stats = cgroup.as_ref().and_then(|cgroup| cgroup.stats().ok());
         match cgroup.map(remove_cgroup) {
             Some(Err(_)) => self.runtime.shared.owner.abandon(&self.id),
             Some(Ok(())) | None => self.runtime.shared.owner.forget(&self.id),
         }
-        let exit = ended?.map(|end| Exit { status: end.status, oom_killed, usage: end.usage, stats });
+        let exit = ended?.map(|end| Exit {
+            status: end.status,
+            oom_killed,
+            usage: end.usage,
+            stats,
+        });
         running.exit.clone_from(&exit);
         Ok(exit)
     }
@@ -157,11 +178,19 @@ impl Container {
     /// As [`Container::wait`]; or a stream cannot be read.
     pub fn wait_with_output(mut self) -> Result<Output, Error> {
         drop(self.stdin.take());
-        let stdout = self.terminal.take().map(OwnedFd::from).or_else(|| self.stdout.take().map(OwnedFd::from));
+        let stdout = self
+            .terminal
+            .take()
+            .map(OwnedFd::from)
+            .or_else(|| self.stdout.take().map(OwnedFd::from));
         let stderr = self.stderr.take().map(OwnedFd::from);
-        let (stdout, stderr) =
-            read::both(stdout, stderr).map_err(|source| Error::io("reading the output of", self.id.as_str(), source))?;
-        Ok(Output { exit: self.wait()?, stdout, stderr })
+        let (stdout, stderr) = read::both(stdout, stderr)
+            .map_err(|source| Error::io("reading the output of", self.id.as_str(), source))?;
+        Ok(Output {
+            exit: self.wait()?,
+            stdout,
+            stderr,
+        })
     }
 
     /// Let the container run on without this value. It stays a child of this process, which has to wait for it; what it leaves
@@ -179,7 +208,10 @@ impl AsFd for Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let ended = self.running.get_mut().map_or(false, |running| running.exit.is_some());
+        let ended = self
+            .running
+            .get_mut()
+            .is_ok_and(|running| running.exit.is_some());
         if self.detached || ended {
             return;
         }
@@ -195,7 +227,10 @@ impl Drop for Container {
 
 /// Kill what is left in a cgroup, and remove it.
 pub(crate) fn remove_cgroup(cgroup: Cgroup) -> Result<(), orlop_cgroups::Error> {
-    if cgroup.processes().is_ok_and(|processes| !processes.is_empty()) {
+    if cgroup
+        .processes()
+        .is_ok_and(|processes| !processes.is_empty())
+    {
         cgroup.kill()?;
     }
     cgroup.remove()

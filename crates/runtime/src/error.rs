@@ -51,7 +51,9 @@ pub enum Error {
         what: String,
     },
     /// One of the standard streams is the caller's own terminal.
-    #[error("{stream} is the caller's terminal, into which a container could type: pass Stdio::inherit_terminal() to hand it over all the same")]
+    #[error(
+        "{stream} is the caller's terminal, into which a container could type: pass Stdio::inherit_terminal() to hand it over all the same"
+    )]
     CallersTerminal {
         /// `stdin`, `stdout` or `stderr`.
         stream: &'static str,
@@ -91,8 +93,16 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
-        Error::Io { doing, path: path.into(), source: source.into() }
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Error::Io {
+            doing,
+            path: path.into(),
+            source: source.into(),
+        }
     }
 
     pub(crate) fn invalid(what: impl Into<String>) -> Self {
@@ -103,7 +113,7 @@ impl Error {
     pub(crate) fn start(plan: &Plan, source: SpawnError) -> Self {
         let kind = match &source {
             SpawnError::Step { index, errno, .. } => match plan.ops().get(*index) {
-                Some(Op::Exec { .. }) => exec_kind(errno.raw_os_error()),
+                Some(Op::Exec { .. }) => exec_kind(*errno as i32),
                 _ => ErrorKind::Setup,
             },
             _ => ErrorKind::Other,
@@ -116,7 +126,11 @@ impl Error {
         match self {
             Error::Spec(CompileError::Unsupported { .. }) => ErrorKind::Unsupported,
             Error::Spec(CompileError::Privilege { .. }) => ErrorKind::Privilege,
-            Error::Spec(_) | Error::UserText(_) | Error::User(_) | Error::Invalid { .. } | Error::CallersTerminal { .. } => ErrorKind::Invalid,
+            Error::Spec(_)
+            | Error::UserText(_)
+            | Error::User(_)
+            | Error::Invalid { .. }
+            | Error::CallersTerminal { .. } => ErrorKind::Invalid,
             Error::Start { kind, .. } => *kind,
             Error::Cgroup { source, .. } => match source.kind() {
                 orlop_cgroups::ErrorKind::Invalid => ErrorKind::Invalid,
@@ -125,7 +139,9 @@ impl Error {
                 orlop_cgroups::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
                 _ => ErrorKind::Other,
             },
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                ErrorKind::AlreadyExists
+            }
             Error::Wait(_) | Error::Io { .. } => ErrorKind::Other,
         }
     }

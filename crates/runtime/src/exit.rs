@@ -57,10 +57,18 @@ impl fmt::Display for Exit {
         match self.status {
             ExitStatus::Code(code) => write!(f, "exit code {code}")?,
             ExitStatus::Signal { signal, core } => {
-                write!(f, "signal {signal}{}", if core { " (core dumped)" } else { "" })?;
+                write!(
+                    f,
+                    "signal {signal}{}",
+                    if core { " (core dumped)" } else { "" }
+                )?;
             }
         }
-        if self.oom_killed { f.write_str(", out of memory") } else { Ok(()) }
+        if self.oom_killed {
+            f.write_str(", out of memory")
+        } else {
+            Ok(())
+        }
     }
 }
 

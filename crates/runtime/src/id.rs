@@ -21,9 +21,15 @@ impl ContainerId {
         let mut bytes = [0u8; 32];
         let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
         match filled {
-            Ok(32) => Ok(ContainerId(bytes.iter().map(|byte| format!("{byte:02x}")).collect())),
+            Ok(32) => Ok(ContainerId(
+                bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            )),
             Ok(_) => Err(Error::invalid("the kernel gives no random bytes")),
-            Err(source) => Err(Error::io("reading random bytes for", "a container id", source)),
+            Err(source) => Err(Error::io(
+                "reading random bytes for",
+                "a container id",
+                source,
+            )),
         }
     }
 
@@ -43,7 +49,10 @@ impl FromStr for ContainerId {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || !text.chars().all(allowed) || text.len() > LENGTH_LIMIT {
+        if !text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || !text.chars().all(allowed)
+            || text.len() > LENGTH_LIMIT
+        {
             return Err(Error::invalid(format!(
                 "{text:?} is no container id: letters, digits, '_', '.' and '-', beginning with a letter or digit, at most {LENGTH_LIMIT}"
             )));
@@ -68,10 +77,15 @@ mod tests {
             assert_eq!(good.parse::<ContainerId>().unwrap().as_str(), good);
         }
         let long = "x".repeat(129);
-        for bad in ["", ".", "..", "-a", "_a", "a/b", "../a", "a b", "a\n", "é", "a\0", &long] {
+        for bad in [
+            "", ".", "..", "-a", "_a", "a/b", "../a", "a b", "a\n", "é", "a\0", &long,
+        ] {
             assert!(bad.parse::<ContainerId>().is_err(), "{bad:?}");
         }
-        let (a, b) = (ContainerId::random().unwrap(), ContainerId::random().unwrap());
+        let (a, b) = (
+            ContainerId::random().unwrap(),
+            ContainerId::random().unwrap(),
+        );
         assert_ne!(a, b);
         assert_eq!((a.as_str().len(), a.short().len()), (64, 12));
     }

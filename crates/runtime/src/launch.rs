@@ -41,14 +41,18 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
-    pub(crate) fn compile(&self, shared: &Shared, streams: compile::Streams) -> Result<Compiled, Error> {
+    pub(crate) fn compile(
+        &self,
+        shared: &Shared,
+        streams: compile::Streams,
+    ) -> Result<Compiled, Error> {
         let fds: Vec<u32> = self.launch.fds.iter().map(|(number, _)| *number).collect();
         Ok(compile::compile(
             self.spec,
             &Settings {
                 host: &shared.host,
                 filters: &shared.filters,
-                root: &self.root.source(),
+                root: &self.root.source()?,
                 bundle: self.bundle,
                 clamp: self.launch.clamp,
                 seccomp: self.seccomp,
@@ -62,13 +66,21 @@ impl Request<'_> {
 
 pub(crate) fn start(runtime: &Runtime, request: Request<'_>) -> Result<Container, Error> {
     let shared = &runtime.shared;
-    let terminal = request.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    let terminal = request
+        .spec
+        .process()
+        .as_ref()
+        .and_then(|process| process.terminal())
+        .unwrap_or(false);
     let limits = limits(request.spec)?;
     // Everything that is only the caller's own comes first: it needs no undoing.
     let compiled = request.compile(shared, compile::Streams::Handed)?;
     let opened = match terminal {
         true => stdio::Opened::default(),
-        false => stdio::open(&request.launch.streams, stream_owner(request.spec, compiled.id_maps.as_ref(), shared))?,
+        false => stdio::open(
+            &request.launch.streams,
+            stream_owner(request.spec, compiled.id_maps.as_ref(), shared),
+        )?,
     };
     let compiled = match opened.terminal {
         true => request.compile(shared, compile::Streams::HandedTerminal)?,
@@ -78,31 +90,52 @@ pub(crate) fn start(runtime: &Runtime, request: Request<'_>) -> Result<Container
     let mut warnings = request.warnings.clone();
     warnings.extend(compiled.warnings.iter().cloned());
 
-    let cgroup_path = match (&shared.cgroups, &request.launch.cgroup) {
-        (None, _) => None,
-        (Some(_), Some(path)) => Some(path.clone()),
-        (Some((_, parent)), None) => {
-            Some(parent.join(request.id.as_str()).map_err(|source| Error::Cgroup { doing: "naming", source })?)
-        }
-    };
+    let cgroup_path =
+        match (&shared.cgroups, &request.launch.cgroup) {
+            (None, _) => None,
+            (Some(_), Some(path)) => Some(path.clone()),
+            (Some((_, parent)), None) => Some(parent.join(request.id.as_str()).map_err(
+                |source| Error::Cgroup {
+                    doing: "naming",
+                    source,
+                },
+            )?),
+        };
     let mut record = Record {
         id: request.id.to_string(),
         cgroup: cgroup_path.as_ref().map(ToString::to_string),
         process: None,
     };
     shared.owner.record(&request.id, &record)?;
-    let mut undo = Undo { shared, id: &request.id, cgroup: None, done: false };
+    let mut undo = Undo {
+        shared,
+        id: &request.id,
+        cgroup: None,
+        done: false,
+    };
 
     undo.cgroup = make_cgroup(shared, cgroup_path.as_ref(), &limits, &mut warnings)?;
     let join = match &undo.cgroup {
-        Some(cgroup) => cgroup.join().map_err(|source| Error::Cgroup { doing: "joining", source })?,
-        None => Join { v2: None, v1_tasks: Vec::new() },
+        Some(cgroup) => cgroup.join().map_err(|source| Error::Cgroup {
+            doing: "joining",
+            source,
+        })?,
+        None => Join {
+            v2: None,
+            v1_tasks: Vec::new(),
+        },
     };
     let plan = compiled.plan(join.v1_tasks.len(), join.v2.is_some());
     let slots = fill(&compiled, &namespaces, &opened, &request, &join)?;
     let started = shared
         .launcher
-        .start(&plan, Resources { slots, id_maps: compiled.id_maps.clone() })
+        .start(
+            &plan,
+            Resources {
+                slots,
+                id_maps: compiled.id_maps.clone(),
+            },
+        )
         .map_err(|source| Error::start(&plan, source))?;
     if undo.cgroup.is_none() {
         // Nothing else leads a collector to it.
@@ -113,7 +146,14 @@ pub(crate) fn start(runtime: &Runtime, request: Request<'_>) -> Result<Container
         let _ = shared.owner.update(&request.id, &record);
     }
     let cgroup = undo.keep();
-    Ok(Container::new(runtime.clone(), request.id.clone(), started, cgroup, opened, warnings))
+    Ok(Container::new(
+        runtime.clone(),
+        request.id.clone(),
+        started,
+        cgroup,
+        opened,
+        warnings,
+    ))
 }
 
 /// What was made so far, removed again unless the start succeeds.
@@ -144,9 +184,16 @@ impl Drop for Undo<'_> {
 }
 
 fn limits(spec: &Spec) -> Result<Limits, Error> {
-    match spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
+    match spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.resources().as_ref())
+    {
         None => Ok(Limits::default()),
-        Some(resources) => Limits::try_from(resources).map_err(|source| Error::Cgroup { doing: "reading the limits of", source }),
+        Some(resources) => Limits::try_from(resources).map_err(|source| Error::Cgroup {
+            doing: "reading the limits of",
+            source,
+        }),
     }
 }
 
@@ -164,23 +211,36 @@ fn make_cgroup(
         },
         _ => orlop_cgroups::Error::NotMounted,
     };
-    let dispensable = matches!(error.kind(), orlop_cgroups::ErrorKind::NotDelegated | orlop_cgroups::ErrorKind::Unsupported);
+    let dispensable = matches!(
+        error.kind(),
+        orlop_cgroups::ErrorKind::NotDelegated | orlop_cgroups::ErrorKind::Unsupported
+    );
     if limits.is_empty() && dispensable {
-        warnings.push(Warning::NoCgroup { reason: error.to_string() });
+        warnings.push(Warning::NoCgroup {
+            reason: error.to_string(),
+        });
         return Ok(None);
     }
-    Err(Error::Cgroup { doing: "making", source: error })
+    Err(Error::Cgroup {
+        doing: "making",
+        source: error,
+    })
 }
 
 /// Who the program is outside, for the owner of its pipes.
 fn stream_owner(spec: &Spec, maps: Option<&IdMaps>, shared: &Shared) -> Option<(u32, u32)> {
     let user = spec.process().as_ref()?.user();
     let outside = |maps: &[orlop_namespaces::IdMap], id: u32| {
-        maps.iter().find(|map| id >= map.inside && id - map.inside < map.length).map(|map| map.outside + (id - map.inside))
+        maps.iter()
+            .find(|map| id >= map.inside && id - map.inside < map.length)
+            .map(|map| map.outside + (id - map.inside))
     };
     let (uid, gid) = match maps {
         None => (user.uid(), user.gid()),
-        Some(maps) => (outside(&maps.uid, user.uid())?, outside(&maps.gid, user.gid())?),
+        Some(maps) => (
+            outside(&maps.uid, user.uid())?,
+            outside(&maps.gid, user.gid())?,
+        ),
     };
     ((uid, gid) != (shared.host.uid, shared.host.gid)).then_some((uid, gid))
 }
@@ -215,7 +275,14 @@ fn fill<'a>(
                 .inside
                 .get(*number as usize)
                 .map(AsFd::as_fd)
-                .or_else(|| request.launch.fds.iter().find(|(n, _)| n == number).map(|(_, fd)| fd.as_fd())),
+                .or_else(|| {
+                    request
+                        .launch
+                        .fds
+                        .iter()
+                        .find(|(n, _)| n == number)
+                        .map(|(_, fd)| fd.as_fd())
+                }),
         };
         slots.push(fd.ok_or_else(|| Error::invalid(format!("nothing was given for {need:?}")))?);
     }

@@ -57,6 +57,8 @@ mod id;
 #[cfg(feature = "pull")]
 pub mod images;
 mod launch;
+#[cfg(feature = "tokio")]
+mod reactor;
 mod read;
 mod root;
 pub mod rootfs;
@@ -64,9 +66,10 @@ mod runtime;
 pub mod seccomp;
 mod state;
 mod stdio;
-mod terminal;
 #[cfg(feature = "tokio")]
-mod reactor;
+#[allow(unsafe_code)]
+mod sys;
+mod terminal;
 
 pub use builder::{Builder, Network, Rlimit, Seccomp, SpecBuilder, UserNamespace};
 pub use compile::{Clamp, CompileError, Warning};

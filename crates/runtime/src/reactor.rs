@@ -2,19 +2,22 @@
 
 use std::os::fd::OwnedFd;
 
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, Interest};
+use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::task::spawn_blocking;
 
+use crate::Error;
 use crate::builder::{Builder, SpecBuilder};
 use crate::container::Container;
 use crate::exit::{Exit, Output};
-use crate::Error;
 
 /// A task that panicked or was cancelled with its runtime.
 fn lost(error: tokio::task::JoinError) -> Error {
-    Error::io("running a task for", "the container", std::io::Error::other(error))
+    Error::io(
+        "running a task for",
+        "the container",
+        std::io::Error::other(error),
+    )
 }
 
 impl Builder {
@@ -61,9 +64,12 @@ impl Container {
     /// # Errors
     /// As [`Container::wait`]; or the reactor cannot watch the pidfd.
     pub async fn wait_async(&self) -> Result<Exit, Error> {
-        let watching = |source| Error::io("watching container", self.id().as_str(), source);
-        let pidfd: OwnedFd = std::os::fd::AsFd::as_fd(self).try_clone_to_owned().map_err(watching)?;
-        let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE).map_err(watching)?;
+        let watching =
+            |source: std::io::Error| Error::io("watching container", self.id().as_str(), source);
+        let pidfd: OwnedFd = std::os::fd::AsFd::as_fd(self)
+            .try_clone_to_owned()
+            .map_err(watching)?;
+        let pidfd = crate::sys::watch(pidfd).map_err(watching)?;
         loop {
             let mut ready = pidfd.readable().await.map_err(watching)?;
             // The process has ended, so this waits for nothing but the removal of its cgroup.
@@ -82,13 +88,20 @@ impl Container {
         drop(self.stdin.take());
         if self.terminal.is_some() {
             // A terminal cannot be watched as a pipe can.
-            return spawn_blocking(move || self.wait_with_output()).await.map_err(lost)?;
+            return spawn_blocking(move || self.wait_with_output())
+                .await
+                .map_err(lost)?;
         }
         let reading = |source| Error::io("reading the output of", "the container", source);
         let stdout = self.stdout_async().map_err(reading)?;
         let stderr = self.stderr_async().map_err(reading)?;
-        let (stdout, stderr) = tokio::try_join!(read_all(stdout), read_all(stderr)).map_err(reading)?;
-        Ok(Output { exit: self.wait_async().await?, stdout, stderr })
+        let (stdout, stderr) =
+            tokio::try_join!(read_all(stdout), read_all(stderr)).map_err(reading)?;
+        Ok(Output {
+            exit: self.wait_async().await?,
+            stdout,
+            stderr,
+        })
     }
 
     /// Take standard input as a stream of tokio's; `None` if it is no pipe or was taken.
@@ -96,7 +109,10 @@ impl Container {
     /// # Errors
     /// The reactor cannot watch it.
     pub fn stdin_async(&mut self) -> std::io::Result<Option<pipe::Sender>> {
-        self.stdin.take().map(|pipe| pipe::Sender::from_owned_fd(pipe.into())).transpose()
+        self.stdin
+            .take()
+            .map(|pipe| pipe::Sender::from_owned_fd(pipe.into()))
+            .transpose()
     }
 
     /// Take standard output as a stream of tokio's; `None` if it is no pipe or was taken.
@@ -104,7 +120,10 @@ impl Container {
     /// # Errors
     /// The reactor cannot watch it.
     pub fn stdout_async(&mut self) -> std::io::Result<Option<pipe::Receiver>> {
-        self.stdout.take().map(|pipe| pipe::Receiver::from_owned_fd(pipe.into())).transpose()
+        self.stdout
+            .take()
+            .map(|pipe| pipe::Receiver::from_owned_fd(pipe.into()))
+            .transpose()
     }
 
     /// Take standard error as a stream of tokio's; `None` if it is no pipe or was taken.
@@ -112,7 +131,10 @@ impl Container {
     /// # Errors
     /// The reactor cannot watch it.
     pub fn stderr_async(&mut self) -> std::io::Result<Option<pipe::Receiver>> {
-        self.stderr.take().map(|pipe| pipe::Receiver::from_owned_fd(pipe.into())).transpose()
+        self.stderr
+            .take()
+            .map(|pipe| pipe::Receiver::from_owned_fd(pipe.into()))
+            .transpose()
     }
 }
 

@@ -10,14 +10,19 @@ use crate::terminal::end_of_file;
 
 const CHUNK: usize = 64 << 10;
 
-pub(crate) fn both(first: Option<OwnedFd>, second: Option<OwnedFd>) -> io::Result<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn both(
+    first: Option<OwnedFd>,
+    second: Option<OwnedFd>,
+) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut files = [first.map(File::from), second.map(File::from)];
     let mut out = [Vec::new(), Vec::new()];
     let mut chunk = vec![0u8; CHUNK];
     while files.iter().any(Option::is_some) {
         let ready = ready(&files)?;
         for ((file, out), ready) in files.iter_mut().zip(&mut out).zip(ready) {
-            let Some(open) = file.as_mut().filter(|_| ready) else { continue };
+            let Some(open) = file.as_mut().filter(|_| ready) else {
+                continue;
+            };
             match end_of_file(open.read(&mut chunk)) {
                 Ok(0) => *file = None,
                 Ok(length) => out.extend_from_slice(chunk.get(..length).unwrap_or_default()),
@@ -32,7 +37,11 @@ pub(crate) fn both(first: Option<OwnedFd>, second: Option<OwnedFd>) -> io::Resul
 
 /// Which of the open ones can be read without waiting; one at least.
 fn ready(files: &[Option<File>; 2]) -> io::Result<[bool; 2]> {
-    let mut fds: Vec<PollFd<'_>> = files.iter().flatten().map(|file| PollFd::new(file, PollFlags::IN)).collect();
+    let mut fds: Vec<PollFd<'_>> = files
+        .iter()
+        .flatten()
+        .map(|file| PollFd::new(file, PollFlags::IN))
+        .collect();
     match poll(&mut fds, None) {
         Ok(_) => {}
         Err(rustix::io::Errno::INTR) => return Ok([false, false]),

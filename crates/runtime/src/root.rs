@@ -19,6 +19,14 @@ enum Kind {
     Directory(PathBuf),
     Detached(OwnedFd),
     Recipe(Recipe),
+    /// A way of mounting younger than this code.
+    Unknown,
+}
+
+impl Kind {
+    fn unknown() -> Error {
+        Error::invalid("the root is mounted in a way this library does not know")
+    }
 }
 
 impl Root {
@@ -34,17 +42,21 @@ impl Root {
         Root(Kind::Detached(mount))
     }
 
-    pub(crate) fn source(&self) -> RootSource {
-        match &self.0 {
+    pub(crate) fn source(&self) -> Result<RootSource, Error> {
+        Ok(match &self.0 {
+            Kind::Unknown => return Err(Kind::unknown()),
             Kind::Directory(path) => RootSource::Directory(path.clone()),
             Kind::Detached(_) => RootSource::Detached,
             Kind::Recipe(recipe) => RootSource::Recipe {
                 fstype: recipe.fstype.clone(),
                 source: recipe.source.clone(),
                 options: recipe.options.clone(),
-                directory: recipe.directory.as_ref().map(|path| path.as_os_str().as_bytes().to_vec()),
+                directory: recipe
+                    .directory
+                    .as_ref()
+                    .map(|path| path.as_os_str().as_bytes().to_vec()),
             },
-        }
+        })
     }
 
     /// The mount that goes into the plan's slot.
@@ -63,8 +75,12 @@ impl Root {
     /// Its files, before anything of it is mounted.
     pub(crate) fn view(&self) -> Result<View, Error> {
         match &self.0 {
-            Kind::Directory(path) => View::directory(path).map_err(|source| Error::io("opening the root", path, source)),
-            Kind::Detached(mount) => View::fd(mount.as_fd()).map_err(|source| Error::io("duplicating", "the root", source)),
+            Kind::Directory(path) => {
+                View::directory(path).map_err(|source| Error::io("opening the root", path, source))
+            }
+            Kind::Detached(mount) => View::fd(mount.as_fd())
+                .map_err(|source| Error::io("duplicating", "the root", source)),
+            Kind::Unknown => Err(Kind::unknown()),
             Kind::Recipe(recipe) => {
                 let layers = layers(recipe);
                 View::stack(layers.iter().map(PathBuf::as_path))
@@ -80,6 +96,7 @@ impl From<Rootfs> for Root {
             Rootfs::Detached(mount) => Kind::Detached(mount),
             Rootfs::Recipe(recipe) => Kind::Recipe(recipe),
             Rootfs::Directory(path) => Kind::Directory(path),
+            _ => Kind::Unknown,
         })
     }
 }
@@ -105,15 +122,26 @@ impl From<&str> for Root {
 /// The directories of an overlay, the topmost first.
 fn layers(recipe: &Recipe) -> Vec<PathBuf> {
     let value = |name: &[u8]| {
-        recipe.options.iter().filter_map(|option| option.strip_prefix(name)).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        recipe
+            .options
+            .iter()
+            .filter_map(|option| option.strip_prefix(name))
+            .map(<[u8]>::to_vec)
+            .collect::<Vec<_>>()
     };
     let mut paths = value(b"upperdir=");
     for list in value(b"lowerdir=") {
         paths.extend(split(&list));
     }
     paths.extend(value(b"lowerdir+="));
-    let base = recipe.directory.clone().unwrap_or_else(|| PathBuf::from("/"));
-    paths.into_iter().map(|path| base.join(std::ffi::OsString::from_vec(path))).collect()
+    let base = recipe
+        .directory
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("/"));
+    paths
+        .into_iter()
+        .map(|path| base.join(std::ffi::OsString::from_vec(path)))
+        .collect()
 }
 
 /// Split at colons that no backslash escapes, as overlayfs does.
@@ -148,10 +176,17 @@ mod tests {
         let recipe = Recipe {
             fstype: b"overlay".to_vec(),
             source: b"overlay".to_vec(),
-            options: vec![b"lowerdir=b\\:x:a".to_vec(), b"upperdir=up".to_vec(), b"workdir=w".to_vec()],
+            options: vec![
+                b"lowerdir=b\\:x:a".to_vec(),
+                b"upperdir=up".to_vec(),
+                b"workdir=w".to_vec(),
+            ],
             directory: Some("/s".into()),
             read_only: false,
         };
-        assert_eq!(layers(&recipe), [PathBuf::from("/s/up"), "/s/b:x".into(), "/s/a".into()]);
+        assert_eq!(
+            layers(&recipe),
+            [PathBuf::from("/s/up"), "/s/b:x".into(), "/s/a".into()]
+        );
     }
 }

@@ -27,7 +27,10 @@ pub struct Options {
 impl Options {
     /// With `state` for the records, and cgroups below `orlop`.
     pub fn new(state: impl Into<PathBuf>) -> Options {
-        Options { state: state.into(), cgroup_parent: Some("orlop".to_owned()) }
+        Options {
+            state: state.into(),
+            cgroup_parent: Some("orlop".to_owned()),
+        }
     }
 }
 
@@ -67,14 +70,28 @@ impl Runtime {
         let cgroups = match options.cgroup_parent {
             None => None,
             Some(parent) => {
-                let path = CgroupPath::new(&parent).map_err(|source| Error::Cgroup { doing: "naming", source })?;
+                let path = CgroupPath::new(&parent).map_err(|source| Error::Cgroup {
+                    doing: "naming",
+                    source,
+                })?;
                 // A host without them starts containers too; asking for a limit is an error then.
                 Cgroups::detect().ok().map(|cgroups| (cgroups, path))
             }
         };
-        let launcher = Launcher::new().map_err(|source| Error::Start { source, kind: crate::ErrorKind::Other })?;
+        let launcher = Launcher::new().map_err(|source| Error::Start {
+            source,
+            kind: crate::ErrorKind::Other,
+        })?;
         let owner = Owner::new(&options.state)?;
-        Ok(Runtime { shared: Arc::new(Shared { host, launcher, cgroups, filters: Cache::default(), owner }) })
+        Ok(Runtime {
+            shared: Arc::new(Shared {
+                host,
+                launcher,
+                cgroups,
+                filters: Cache::default(),
+                owner,
+            }),
+        })
     }
 
     /// A container on `root`, with Docker's defaults.
@@ -98,7 +115,10 @@ impl Runtime {
     /// # Errors
     /// The state directory cannot be read. What cannot be removed now stays for the next call.
     pub fn gc(&self) -> Result<Collected, Error> {
-        let containers = self.shared.owner.collect(|record| self.shared.remove_leftover(record))?;
+        let containers = self
+            .shared
+            .owner
+            .collect(|record| self.shared.remove_leftover(record))?;
         Ok(Collected { containers })
     }
 }
@@ -109,8 +129,16 @@ impl Shared {
         if let Some(process) = &record.process {
             kill_leftover(process.pid, process.start);
         }
-        let Some(path) = record.cgroup.as_ref().and_then(|path| CgroupPath::new(path).ok()) else { return true };
-        let Some((cgroups, _)) = &self.cgroups else { return false };
+        let Some(path) = record
+            .cgroup
+            .as_ref()
+            .and_then(|path| CgroupPath::new(path).ok())
+        else {
+            return true;
+        };
+        let Some((cgroups, _)) = &self.cgroups else {
+            return false;
+        };
         match cgroups.open(&path) {
             Ok(cgroup) => container::remove_cgroup(cgroup).is_ok(),
             Err(error) => error.kind() == orlop_cgroups::ErrorKind::NotFound,
@@ -120,8 +148,15 @@ impl Shared {
 
 /// Kill the process that had this id and started then, and no other.
 fn kill_leftover(pid: u32, start: u64) {
-    let Some(pid_) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return };
-    let Ok(pidfd) = rustix::process::pidfd_open(pid_, rustix::process::PidfdFlags::empty()) else { return };
+    let Some(pid_) = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    else {
+        return;
+    };
+    let Ok(pidfd) = rustix::process::pidfd_open(pid_, rustix::process::PidfdFlags::empty()) else {
+        return;
+    };
     // The fd holds whatever has the id now; only then is it looked at.
     if start_time(pid) == Some(start) {
         let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);

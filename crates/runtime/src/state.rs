@@ -18,8 +18,8 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use crate::id::ContainerId;
 use crate::Error;
+use crate::id::ContainerId;
 
 /// What is known of a container before it exists, and enough to remove it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,12 @@ impl Owner {
                 Err(source) => return Err(Error::io("making", directory, source)),
             }
             let lock = lock(&directory.join(LOCK))?;
-            return Ok(Owner { state: state.to_owned(), directory, _lock: lock, living: Mutex::default() });
+            return Ok(Owner {
+                state: state.to_owned(),
+                directory,
+                _lock: lock,
+                living: Mutex::default(),
+            });
         }
         Err(Error::invalid("there is no free owner number"))
     }
@@ -79,7 +84,12 @@ impl Owner {
     /// Write a record down before the first side effect.
     pub(crate) fn record(&self, id: &ContainerId, record: &Record) -> Result<(), Error> {
         let path = self.directory.join(id.as_str());
-        if !self.living.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_string()) {
+        if !self
+            .living
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.to_string())
+        {
             let source = io::Error::from(io::ErrorKind::AlreadyExists);
             return Err(Error::io("making the record of a container", path, source));
         }
@@ -100,7 +110,8 @@ impl Owner {
         let mut draft = path.as_os_str().to_owned();
         draft.push("~");
         let draft = PathBuf::from(draft);
-        let text = serde_json::to_vec(record).map_err(|source| Error::io("writing", path, io::Error::from(source)))?;
+        let text = serde_json::to_vec(record)
+            .map_err(|source| Error::io("writing", path, io::Error::from(source)))?;
         let written = File::options()
             .write(true)
             .create(true)
@@ -124,21 +135,30 @@ impl Owner {
 
     /// The container is nobody's any more, but something of it may be left: the record stays for the collector.
     pub(crate) fn abandon(&self, id: &ContainerId) {
-        self.living.lock().unwrap_or_else(PoisonError::into_inner).remove(id.as_str());
+        self.living
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id.as_str());
     }
 
     /// Hand every record of a dead owner, and this one's abandoned ones, to `remove`, which tells whether nothing is left.
-    pub(crate) fn collect(&self, mut remove: impl FnMut(&Record) -> bool) -> Result<Vec<String>, Error> {
+    pub(crate) fn collect(
+        &self,
+        mut remove: impl FnMut(&Record) -> bool,
+    ) -> Result<Vec<String>, Error> {
         let _registration = lock(&self.state.join(LOCK))?;
         let owners = self.state.join("owners");
         let mut removed = Vec::new();
-        let entries = std::fs::read_dir(&owners).map_err(|source| Error::io("reading", &owners, source))?;
+        let entries =
+            std::fs::read_dir(&owners).map_err(|source| Error::io("reading", &owners, source))?;
         for directory in entries.flatten().map(|entry| entry.path()) {
             if directory == self.directory {
                 self.sweep(&directory, true, &mut remove, &mut removed);
                 continue;
             }
-            let Some(_lock) = try_lock(&directory.join(LOCK)) else { continue };
+            let Some(_lock) = try_lock(&directory.join(LOCK)) else {
+                continue;
+            };
             if self.sweep(&directory, false, &mut remove, &mut removed) {
                 let _ = std::fs::remove_file(directory.join(LOCK));
                 let _ = std::fs::remove_dir(&directory);
@@ -148,16 +168,34 @@ impl Owner {
     }
 
     /// Whether the directory holds no record any more.
-    fn sweep(&self, directory: &Path, own: bool, remove: &mut impl FnMut(&Record) -> bool, removed: &mut Vec<String>) -> bool {
+    fn sweep(
+        &self,
+        directory: &Path,
+        own: bool,
+        remove: &mut impl FnMut(&Record) -> bool,
+        removed: &mut Vec<String>,
+    ) -> bool {
         let mut clean = true;
-        let Ok(entries) = std::fs::read_dir(directory) else { return false };
+        let Ok(entries) = std::fs::read_dir(directory) else {
+            return false;
+        };
         for path in entries.flatten().map(|entry| entry.path()) {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let living = || self.living.lock().unwrap_or_else(PoisonError::into_inner).contains(name.trim_end_matches('~'));
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            let living = || {
+                self.living
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .contains(name.trim_end_matches('~'))
+            };
             if name == LOCK || own && living() {
                 continue;
             }
-            let record: Option<Record> = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let record: Option<Record> = std::fs::read(&path)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
             let gone = match &record {
                 // Nothing was done before the record was whole.
                 _ if name.ends_with('~') => true,
@@ -186,7 +224,13 @@ impl Drop for Owner {
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Hold a lock until the file is dropped.
@@ -203,14 +247,21 @@ fn lock(path: &Path) -> Result<File, Error> {
 
 fn try_lock(path: &Path) -> Option<File> {
     let file = open_lock(path).ok()?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok().map(|()| file)
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .ok()
+        .map(|()| file)
 }
 
 /// When a process started; `None` if it is gone.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in the second field may hold anything, but no later parenthesis.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_ascii_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -218,13 +269,20 @@ mod tests {
     use super::*;
 
     fn record(id: &str) -> (ContainerId, Record) {
-        (id.parse().unwrap(), Record { id: id.to_owned(), cgroup: Some(format!("orlop/{id}")), process: None })
+        (
+            id.parse().unwrap(),
+            Record {
+                id: id.to_owned(),
+                cgroup: Some(format!("orlop/{id}")),
+                process: None,
+            },
+        )
     }
 
     #[test]
     fn records_of_the_dead_are_collected_and_of_the_living_not() {
         let state = tempfile::tempdir().unwrap();
-        let (a, record_a) = record("a");
+        let (_, record_a) = record("a");
         // As after kill -9: nobody holds the lock, the records are there.
         let directory = state.path().join("owners/1");
         std::fs::create_dir_all(&directory).unwrap();

@@ -77,7 +77,11 @@ pub(crate) struct Streams {
 
 impl Default for Streams {
     fn default() -> Self {
-        Streams { stdin: Stdio::null(), stdout: Stdio::inherit(), stderr: Stdio::inherit() }
+        Streams {
+            stdin: Stdio::null(),
+            stdout: Stdio::inherit(),
+            stderr: Stdio::inherit(),
+        }
     }
 }
 
@@ -121,14 +125,22 @@ fn callers(number: u8) -> BorrowedFd<'static> {
 /// `/dev/stdout` again.
 pub(crate) fn open(streams: &Streams, owner: Option<(u32, u32)>) -> Result<Opened, Error> {
     let mut out = Opened::default();
-    let wanted = [("stdin", &streams.stdin), ("stdout", &streams.stdout), ("stderr", &streams.stderr)];
+    let wanted = [
+        ("stdin", &streams.stdin),
+        ("stdout", &streams.stdout),
+        ("stderr", &streams.stderr),
+    ];
     for (number, (name, stdio)) in (0u8..).zip(wanted) {
         let inside = match &stdio.0 {
             Kind::Null => Inside::Owned(null()?),
-            Kind::Fd(fd) => Inside::Owned(fd.try_clone().map_err(|source| Error::io("duplicating", name, source))?),
+            Kind::Fd(fd) => Inside::Owned(
+                fd.try_clone()
+                    .map_err(|source| Error::io("duplicating", name, source))?,
+            ),
             Kind::Inherit { terminal } => inherit(number, name, *terminal, &mut out)?,
             Kind::Piped => {
-                let (reader, writer) = io::pipe().map_err(|source| Error::io("making a pipe for", name, source))?;
+                let (reader, writer) =
+                    io::pipe().map_err(|source| Error::io("making a pipe for", name, source))?;
                 let end: OwnedFd = match number {
                     0 => {
                         out.stdin = Some(writer);
@@ -145,7 +157,11 @@ pub(crate) fn open(streams: &Streams, owner: Option<(u32, u32)>) -> Result<Opene
                 };
                 if let Some((uid, gid)) = owner {
                     // Where it is refused, only opening the stream by its name is.
-                    let _ = rustix::fs::fchown(&end, Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(gid)));
+                    let _ = rustix::fs::fchown(
+                        &end,
+                        Some(rustix::fs::Uid::from_raw(uid)),
+                        Some(rustix::fs::Gid::from_raw(gid)),
+                    );
                 }
                 Inside::Owned(end)
             }
@@ -155,7 +171,12 @@ pub(crate) fn open(streams: &Streams, owner: Option<(u32, u32)>) -> Result<Opene
     Ok(out)
 }
 
-fn inherit(number: u8, name: &'static str, terminal: bool, out: &mut Opened) -> Result<Inside, Error> {
+fn inherit(
+    number: u8,
+    name: &'static str,
+    terminal: bool,
+    out: &mut Opened,
+) -> Result<Inside, Error> {
     let fd = callers(number);
     if rustix::io::fcntl_getfd(fd).is_err() {
         // The caller has closed it.
@@ -173,10 +194,17 @@ fn inherit(number: u8, name: &'static str, terminal: bool, out: &mut Opened) -> 
 /// The null device, and nothing else under its name.
 fn null() -> Result<OwnedFd, Error> {
     let path = "/dev/null";
-    let fd = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
-        .map_err(|source| Error::io("opening", path, source))?;
+    let fd = rustix::fs::open(
+        path,
+        OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY,
+        Mode::empty(),
+    )
+    .map_err(|source| Error::io("opening", path, source))?;
     let stat = rustix::fs::fstat(&fd).map_err(|source| Error::io("examining", path, source))?;
-    let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    let device = (
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    );
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || device != (1, 3) {
         return Err(Error::invalid("/dev/null is not the null device"));
     }

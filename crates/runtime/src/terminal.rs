@@ -21,7 +21,15 @@ impl Terminal {
     /// # Errors
     /// The kernel refuses, as it does once nobody has the other end open.
     pub fn resize(&self, rows: u16, columns: u16) -> io::Result<()> {
-        Ok(tcsetwinsize(&self.0, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?)
+        Ok(tcsetwinsize(
+            &self.0,
+            Winsize {
+                ws_row: rows,
+                ws_col: columns,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            },
+        )?)
     }
 
     /// The window's size: rows and columns.

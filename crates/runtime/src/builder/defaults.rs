@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, Mount, MountBuilder};
+use oci_spec::runtime::{
+    LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, Mount, MountBuilder,
+};
 
 use crate::Error;
 
@@ -22,7 +24,13 @@ pub(super) const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
-pub(super) const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(super) const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// 64 MiB.
 pub(super) const SHM_SIZE: u64 = 64 << 20;
@@ -40,44 +48,98 @@ pub(super) struct MountFacts {
 pub(super) fn mounts(facts: &MountFacts) -> Result<Vec<Mount>, Error> {
     let writable = if facts.privileged { "rw" } else { "ro" };
     let shm = format!("size={}", facts.shm_size);
-    let mut devpts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    let mut devpts = vec![
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+    ];
     if facts.tty_group {
         devpts.push("gid=5");
     }
     let mut out = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        )?,
         mount("/dev/pts", "devpts", "devpts", &devpts)?,
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", writable])?,
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", writable],
+        )?,
     ];
     if facts.cgroup {
-        out.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &[writable, "nosuid", "noexec", "nodev"])?);
+        out.push(mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &[writable, "nosuid", "noexec", "nodev"],
+        )?);
     }
-    out.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?);
+    out.push(mount(
+        "/dev/mqueue",
+        "mqueue",
+        "mqueue",
+        &["nosuid", "noexec", "nodev"],
+    )?);
     out.push(if facts.host_ipc {
-        bind("/dev/shm", "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"])?
+        bind(
+            "/dev/shm",
+            "/dev/shm",
+            &["rbind", "nosuid", "noexec", "nodev"],
+        )?
     } else {
-        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?
+        mount(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", &shm],
+        )?
     });
     Ok(out)
 }
 
-pub(super) fn mount(destination: impl AsRef<Path>, kind: &str, source: &str, options: &[&str]) -> Result<Mount, Error> {
+pub(super) fn mount(
+    destination: impl AsRef<Path>,
+    kind: &str,
+    source: &str,
+    options: &[&str],
+) -> Result<Mount, Error> {
     MountBuilder::default()
         .destination(destination.as_ref())
         .typ(kind)
         .source(source)
-        .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+        .options(
+            options
+                .iter()
+                .map(|option| (*option).to_owned())
+                .collect::<Vec<_>>(),
+        )
         .build()
         .map_err(|error| Error::invalid(error.to_string()))
 }
 
-pub(super) fn bind(source: impl AsRef<Path>, destination: impl AsRef<Path>, options: &[&str]) -> Result<Mount, Error> {
+pub(super) fn bind(
+    source: impl AsRef<Path>,
+    destination: impl AsRef<Path>,
+    options: &[&str],
+) -> Result<Mount, Error> {
     MountBuilder::default()
         .destination(destination.as_ref())
         .typ("bind")
         .source(source.as_ref())
-        .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+        .options(
+            options
+                .iter()
+                .map(|option| (*option).to_owned())
+                .collect::<Vec<_>>(),
+        )
         .build()
         .map_err(|error| Error::invalid(error.to_string()))
 }
@@ -85,7 +147,7 @@ pub(super) fn bind(source: impl AsRef<Path>, destination: impl AsRef<Path>, opti
 /// Nothing but what every container has: any node may be made, these may be opened.
 pub(super) fn device_rules() -> Result<Vec<LinuxDeviceCgroup>, Error> {
     use LinuxDeviceType::{A, B, C};
-    let rules: [(bool, LinuxDeviceType, Option<i64>, Option<i64>, &str); 12] = [
+    let rules = [
         (false, A, None, None, "rwm"),
         (true, C, None, None, "m"),
         (true, B, None, None, "m"),
@@ -99,7 +161,10 @@ pub(super) fn device_rules() -> Result<Vec<LinuxDeviceCgroup>, Error> {
         (true, C, Some(5), Some(2), "rwm"),
         (true, C, Some(136), None, "rwm"),
     ];
-    rules.into_iter().map(|(allow, kind, major, minor, access)| device_rule(allow, kind, major, minor, access)).collect()
+    rules
+        .into_iter()
+        .map(|(allow, kind, major, minor, access)| device_rule(allow, kind, major, minor, access))
+        .collect()
 }
 
 pub(super) fn device_rule(
@@ -109,12 +174,16 @@ pub(super) fn device_rule(
     minor: Option<i64>,
     access: &str,
 ) -> Result<LinuxDeviceCgroup, Error> {
-    let mut rule = LinuxDeviceCgroupBuilder::default().allow(allow).typ(kind).access(access);
+    let mut rule = LinuxDeviceCgroupBuilder::default()
+        .allow(allow)
+        .typ(kind)
+        .access(access);
     if let Some(major) = major {
         rule = rule.major(major);
     }
     if let Some(minor) = minor {
         rule = rule.minor(minor);
     }
-    rule.build().map_err(|error| Error::invalid(error.to_string()))
+    rule.build()
+        .map_err(|error| Error::invalid(error.to_string()))
 }

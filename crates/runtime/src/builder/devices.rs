@@ -22,7 +22,8 @@ impl Builder {
 }
 
 fn device(path: &Path) -> Result<Option<LinuxDevice>, Error> {
-    let metadata = std::fs::symlink_metadata(path).map_err(|source| Error::io("examining", path, source))?;
+    let metadata =
+        std::fs::symlink_metadata(path).map_err(|source| Error::io("examining", path, source))?;
     let kind = match metadata.file_type() {
         kind if kind.is_block_device() => LinuxDeviceType::B,
         kind if kind.is_char_device() => LinuxDeviceType::C,
@@ -37,11 +38,15 @@ fn device(path: &Path) -> Result<Option<LinuxDevice>, Error> {
         .uid(metadata.uid())
         .gid(metadata.gid())
         .build();
-    device.map(Some).map_err(|error| Error::invalid(error.to_string()))
+    device
+        .map(Some)
+        .map_err(|error| Error::invalid(error.to_string()))
 }
 
 /// What the container has of its own, or what is no device of the host's but of a mount there.
-const OWN: [&str; 10] = ["console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "shm", "tty"];
+const OWN: [&str; 10] = [
+    "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "shm", "tty",
+];
 
 /// Every device below `/dev`, for a privileged container. What cannot be read is left out, since nobody asked for it by name.
 pub(super) fn add_all(devices: &mut Vec<LinuxDevice>, privileged: bool) {
@@ -51,7 +56,9 @@ pub(super) fn add_all(devices: &mut Vec<LinuxDevice>, privileged: bool) {
 }
 
 fn add_below(directory: &Path, devices: &mut Vec<LinuxDevice>, depth: u32) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         if depth == 0 && OWN.iter().any(|own| name == *own) {

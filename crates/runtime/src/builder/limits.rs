@@ -55,8 +55,14 @@ impl Builder {
 
     /// A resource limit of the program.
     pub fn rlimit(mut self, resource: PosixRlimitType, soft: u64, hard: u64) -> Self {
-        self.settings.rlimits.retain(|limit| limit.resource != resource);
-        self.settings.rlimits.push(Rlimit { resource, soft, hard });
+        self.settings
+            .rlimits
+            .retain(|limit| limit.resource != resource);
+        self.settings.rlimits.push(Rlimit {
+            resource,
+            soft,
+            hard,
+        });
         self
     }
 }

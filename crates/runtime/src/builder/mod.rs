@@ -22,9 +22,9 @@ use crate::exit::Output;
 use crate::id::ContainerId;
 use crate::launch::{self, Launch, Request};
 use crate::root::Root;
-use crate::rootfs::users::{Id, UserSpec};
+use crate::rootfs::users::UserSpec;
 use crate::runtime::Runtime;
-use crate::stdio::{Stdio, Streams};
+use crate::stdio::Stdio;
 use crate::{Clamp, Error};
 
 /// Asks for a container in Docker's words, with Docker's defaults: fourteen capabilities, the default seccomp profile, masked and
@@ -87,8 +87,12 @@ macro_rules! launch_methods {
 
         /// Hand a further file descriptor over; it has `number` in the program. The numbers 0 to 2 are the standard streams'.
         pub fn fd(mut self, number: u32, fd: impl Into<OwnedFd>) -> Self {
-            if number < 3 || number >= 1024 || self.launch.fds.iter().any(|(taken, _)| *taken == number) {
-                self.fail(Error::invalid(format!("file descriptor {number} is below 3, above 1023, or given twice")));
+            if !(3..1024).contains(&number)
+                || self.launch.fds.iter().any(|(taken, _)| *taken == number)
+            {
+                self.fail(Error::invalid(format!(
+                    "file descriptor {number} is below 3, above 1023, or given twice"
+                )));
             } else {
                 self.launch.fds.push((number, fd.into()));
             }
@@ -111,7 +115,10 @@ macro_rules! launch_methods {
         pub fn cgroup(mut self, path: &str) -> Self {
             match CgroupPath::new(path) {
                 Ok(path) => self.launch.cgroup = Some(path),
-                Err(source) => self.fail(Error::Cgroup { doing: "naming", source }),
+                Err(source) => self.fail(Error::Cgroup {
+                    doing: "naming",
+                    source,
+                }),
             }
             self
         }
@@ -127,7 +134,10 @@ macro_rules! launch_methods {
 
         /// Pipes for those streams that were left alone.
         pub(crate) fn pipe_output(&mut self) {
-            for stream in [&mut self.launch.streams.stdout, &mut self.launch.streams.stderr] {
+            for stream in [
+                &mut self.launch.streams.stdout,
+                &mut self.launch.streams.stderr,
+            ] {
                 if matches!(stream.0, crate::stdio::Kind::Inherit { terminal: false }) {
                     *stream = Stdio::piped();
                 }
@@ -143,7 +153,13 @@ macro_rules! launch_methods {
 impl Builder {
     pub(crate) fn new(runtime: Runtime, root: Root) -> Builder {
         let settings = settings::Container::default();
-        Builder { runtime, root, settings, launch: Launch::default(), error: None }
+        Builder {
+            runtime,
+            root,
+            settings,
+            launch: Launch::default(),
+            error: None,
+        }
     }
 
     launch_methods!();
@@ -162,8 +178,15 @@ impl Builder {
     }
 
     /// Set several environment variables.
-    pub fn envs<K: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        self.settings.env.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+    pub fn envs<K: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.settings.env.extend(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         self
     }
 
@@ -185,7 +208,9 @@ impl Builder {
     /// A further supplementary group, by name or number.
     pub fn group_add(mut self, group: &str) -> Self {
         match format!(":{group}").parse::<UserSpec>() {
-            Ok(UserSpec { group: Some(group), .. }) => self.settings.group_add.push(group),
+            Ok(UserSpec {
+                group: Some(group), ..
+            }) => self.settings.group_add.push(group),
             Ok(_) => self.fail(Error::invalid("the name of a group is empty")),
             Err(error) => self.fail(error.into()),
         }
@@ -218,12 +243,20 @@ impl Builder {
 
     /// Bind a file or directory of the caller's, with what is mounted below it.
     pub fn volume(self, source: impl AsRef<Path>, destination: impl AsRef<Path>) -> Self {
-        self.bound(source.as_ref(), destination.as_ref(), &["rbind", "rprivate"])
+        self.bound(
+            source.as_ref(),
+            destination.as_ref(),
+            &["rbind", "rprivate"],
+        )
     }
 
     /// Bind a file or directory of the caller's; neither it nor what is mounted below it can be written.
     pub fn volume_read_only(self, source: impl AsRef<Path>, destination: impl AsRef<Path>) -> Self {
-        self.bound(source.as_ref(), destination.as_ref(), &["rbind", "ro", "rro", "rprivate"])
+        self.bound(
+            source.as_ref(),
+            destination.as_ref(),
+            &["rbind", "ro", "rro", "rprivate"],
+        )
     }
 
     fn bound(mut self, source: &Path, destination: &Path, options: &[&str]) -> Self {
@@ -236,7 +269,10 @@ impl Builder {
 
     /// An empty directory in memory. Docker's options are `nosuid,nodev,noexec`; more are added to them, as `size=64m`.
     pub fn tmpfs(mut self, destination: impl AsRef<Path>, options: &[&str]) -> Self {
-        let all: Vec<&str> = ["nosuid", "nodev", "noexec"].into_iter().chain(options.iter().copied()).collect();
+        let all: Vec<&str> = ["nosuid", "nodev", "noexec"]
+            .into_iter()
+            .chain(options.iter().copied())
+            .collect();
         match defaults::mount(destination, "tmpfs", "tmpfs", &all) {
             Ok(mount) => self.settings.mounts.push(mount),
             Err(error) => self.fail(error),
@@ -364,7 +400,9 @@ impl Builder {
         let id = self.chosen_id()?;
         let spec = self.make_spec(&id, &mut Vec::new())?;
         let request = self.request(id, &spec, Vec::new());
-        Ok(request.compile(&self.runtime.shared, compile::Streams::Handed)?.plan(0, false))
+        Ok(request
+            .compile(&self.runtime.shared, compile::Streams::Handed)?
+            .plan(0, false))
     }
 
     /// Start the container; returns when its program is executing.
@@ -389,7 +427,12 @@ impl Builder {
     }
 
     fn make_spec(&self, id: &ContainerId, warnings: &mut Vec<Warning>) -> Result<Spec, Error> {
-        let facts = spec::Facts { id, host: &self.runtime.shared.host, clamp: self.launch.clamp, root: &self.root.view()? };
+        let facts = spec::Facts {
+            id,
+            host: &self.runtime.shared.host,
+            clamp: self.launch.clamp,
+            root: &self.root.view()?,
+        };
         let mut settings = self.settings.clone();
         settings.read_only |= self.root.read_only();
         if settings.privileged {
@@ -398,18 +441,38 @@ impl Builder {
         spec::make(&settings, &facts, warnings)
     }
 
-    fn request<'a>(&'a self, id: ContainerId, spec: &'a Spec, warnings: Vec<Warning>) -> Request<'a> {
+    fn request<'a>(
+        &'a self,
+        id: ContainerId,
+        spec: &'a Spec,
+        warnings: Vec<Warning>,
+    ) -> Request<'a> {
         let seccomp = match self.settings.seccomp {
             Seccomp::Default if !self.settings.privileged => SeccompChoice::Docker,
             _ => SeccompChoice::Spec,
         };
-        Request { id, spec, root: &self.root, bundle: None, seccomp, launch: &self.launch, warnings }
+        Request {
+            id,
+            spec,
+            root: &self.root,
+            bundle: None,
+            seccomp,
+            launch: &self.launch,
+            warnings,
+        }
     }
 }
 
 impl SpecBuilder {
     pub(crate) fn new(runtime: Runtime, spec: Spec, bundle: PathBuf) -> SpecBuilder {
-        SpecBuilder { runtime, spec, bundle, root: None, launch: Launch::default(), error: None }
+        SpecBuilder {
+            runtime,
+            spec,
+            bundle,
+            root: None,
+            launch: Launch::default(),
+            error: None,
+        }
     }
 
     launch_methods!();
@@ -434,7 +497,10 @@ impl SpecBuilder {
                 &default
             }
         };
-        Ok(self.request(id, root).compile(&self.runtime.shared, compile::Streams::Handed)?.plan(0, false))
+        Ok(self
+            .request(id, root)
+            .compile(&self.runtime.shared, compile::Streams::Handed)?
+            .plan(0, false))
     }
 
     /// Start the container; returns when its program is executing.
@@ -446,9 +512,17 @@ impl SpecBuilder {
             return Err(error);
         }
         if self.launch.cgroup.is_none() {
-            let path = self.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+            let path = self
+                .spec
+                .linux()
+                .as_ref()
+                .and_then(|linux| linux.cgroups_path().as_ref());
             if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
-                let path = CgroupPath::new(path.to_string_lossy()).map_err(|source| Error::Cgroup { doing: "naming", source })?;
+                let path =
+                    CgroupPath::new(path.to_string_lossy()).map_err(|source| Error::Cgroup {
+                        doing: "naming",
+                        source,
+                    })?;
                 self.launch.cgroup = Some(path);
             }
         }
@@ -465,9 +539,11 @@ impl SpecBuilder {
 
     /// `root.path`, made absolute without following the bundle's links into somewhere else.
     fn spec_root(&self) -> Result<Root, Error> {
-        let missing = || compile::CompileError::invalid("root", "is missing, and no other root was given");
+        let missing =
+            || compile::CompileError::invalid("root", "is missing, and no other root was given");
         let path = self.spec.root().as_ref().ok_or_else(missing)?.path();
-        let bundle = std::path::absolute(&self.bundle).map_err(|source| Error::io("resolving", &self.bundle, source))?;
+        let bundle = std::path::absolute(&self.bundle)
+            .map_err(|source| Error::io("resolving", &self.bundle, source))?;
         Ok(Root::directory(bundle.join(path)))
     }
 

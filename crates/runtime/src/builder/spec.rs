@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxCpu, LinuxIdMapping, LinuxIdMappingBuilder, LinuxMemory, LinuxNamespaceBuilder,
-    LinuxNamespaceType, LinuxPids, LinuxResources, PosixRlimitBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
-    BoxBuilder,
+    BoxBuilder, Linux, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxCpu, LinuxIdMapping,
+    LinuxIdMappingBuilder, LinuxMemory, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPids,
+    LinuxResources, PosixRlimitBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    UserBuilder,
 };
 use orlop_namespaces::IdMap;
 
@@ -14,8 +15,8 @@ use super::settings::{Container, Network, Seccomp, UserNamespace};
 use crate::compile::{Warning, capabilities, process::DEFAULT_PATH};
 use crate::host::Host;
 use crate::id::ContainerId;
-use crate::rootfs::users;
 use crate::rootfs::View;
+use crate::rootfs::users;
 use crate::{Clamp, Error};
 
 /// What making a specification needs beside the settings.
@@ -31,17 +32,31 @@ fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, Error> {
     result.map_err(|error| Error::invalid(error.to_string()))
 }
 
-pub(super) fn make(settings: &Container, facts: &Facts<'_>, warnings: &mut Vec<Warning>) -> Result<Spec, Error> {
+pub(super) fn make(
+    settings: &Container,
+    facts: &Facts<'_>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Spec, Error> {
     let maps = maps(settings, facts.host);
     let own_users = maps.is_some();
     let mut spec = SpecBuilder::default()
         .version("1.2.0")
-        .root(built(RootBuilder::default().path("/").readonly(settings.read_only).build())?)
+        .root(built(
+            RootBuilder::default()
+                .path("/")
+                .readonly(settings.read_only)
+                .build(),
+        )?)
         .process(process(settings, facts, own_users, warnings)?)
         .mounts(mounts(settings, facts, maps.as_ref())?)
         .linux(linux(settings, facts.host, maps.as_ref())?);
     if !settings.host_uts {
-        spec = spec.hostname(settings.hostname.clone().unwrap_or_else(|| facts.id.short().to_owned()));
+        spec = spec.hostname(
+            settings
+                .hostname
+                .clone()
+                .unwrap_or_else(|| facts.id.short().to_owned()),
+        );
         if let Some(name) = &settings.domainname {
             spec = spec.domainname(name.clone());
         }
@@ -55,7 +70,13 @@ pub(super) fn make(settings: &Container, facts: &Facts<'_>, warnings: &mut Vec<W
 type Maps = (Vec<IdMap>, Vec<IdMap>);
 
 fn maps(settings: &Container, host: &Host) -> Option<Maps> {
-    let single = |outside| vec![IdMap { inside: 0, outside, length: 1 }];
+    let single = |outside| {
+        vec![IdMap {
+            inside: 0,
+            outside,
+            length: 1,
+        }]
+    };
     match &settings.user_namespace {
         UserNamespace::Host => None,
         UserNamespace::Auto if host.privileged => None,
@@ -66,17 +87,32 @@ fn maps(settings: &Container, host: &Host) -> Option<Maps> {
 
 fn mappings(maps: &[IdMap]) -> Result<Vec<LinuxIdMapping>, Error> {
     let one = |map: &IdMap| {
-        built(LinuxIdMappingBuilder::default().container_id(map.inside).host_id(map.outside).size(map.length).build())
+        built(
+            LinuxIdMappingBuilder::default()
+                .container_id(map.inside)
+                .host_id(map.outside)
+                .size(map.length)
+                .build(),
+        )
     };
     maps.iter().map(one).collect()
 }
 
-fn process(settings: &Container, facts: &Facts<'_>, own_users: bool, warnings: &mut Vec<Warning>) -> Result<Process, Error> {
+fn process(
+    settings: &Container,
+    facts: &Facts<'_>,
+    own_users: bool,
+    warnings: &mut Vec<Warning>,
+) -> Result<Process, Error> {
     let resolved = users::resolve(facts.root, &settings.user)?;
     // The group itself is among the supplementary ones, or a program that drops it would lose what the group forbids
     // (CVE-2022-36109).
     let mut groups = vec![resolved.gid];
-    for group in settings.group_add.iter().map(|group| users::resolve_group(facts.root, group)) {
+    for group in settings
+        .group_add
+        .iter()
+        .map(|group| users::resolve_group(facts.root, group))
+    {
         groups.push(group?);
     }
     for group in &resolved.groups {
@@ -84,7 +120,10 @@ fn process(settings: &Container, facts: &Facts<'_>, own_users: bool, warnings: &
             groups.push(*group);
         }
     }
-    let mut user = UserBuilder::default().uid(resolved.uid).gid(resolved.gid).additional_gids(groups);
+    let mut user = UserBuilder::default()
+        .uid(resolved.uid)
+        .gid(resolved.gid)
+        .additional_gids(groups);
     if let Some(umask) = settings.umask {
         user = user.umask(umask);
     }
@@ -96,11 +135,19 @@ fn process(settings: &Container, facts: &Facts<'_>, own_users: bool, warnings: &
         .no_new_privileges(settings.no_new_privileges)
         .terminal(settings.terminal.is_some());
     if let Some((rows, columns)) = settings.terminal {
-        process = process.console_size(built(BoxBuilder::default().height(rows).width(columns).build())?);
+        process = process.console_size(built(
+            BoxBuilder::default().height(rows).width(columns).build(),
+        )?);
     }
     let mut limits = Vec::new();
     for limit in &settings.rlimits {
-        limits.push(built(PosixRlimitBuilder::default().typ(limit.resource).soft(limit.soft).hard(limit.hard).build())?);
+        limits.push(built(
+            PosixRlimitBuilder::default()
+                .typ(limit.resource)
+                .soft(limit.soft)
+                .hard(limit.hard)
+                .build(),
+        )?);
     }
     process = process.rlimits(limits);
     if let Some(score) = settings.oom_score_adj {
@@ -121,8 +168,15 @@ fn process(settings: &Container, facts: &Facts<'_>, own_users: bool, warnings: &
 /// The environment: Docker's three variables and the home, unless they are set.
 fn environment(settings: &Container, facts: &Facts<'_>, home: &str) -> Result<Vec<String>, Error> {
     let mut out: Vec<String> = Vec::new();
-    let hostname = settings.hostname.clone().unwrap_or_else(|| facts.id.short().to_owned());
-    let mut defaults = vec![("PATH", DEFAULT_PATH), ("HOSTNAME", &hostname), ("HOME", home)];
+    let hostname = settings
+        .hostname
+        .clone()
+        .unwrap_or_else(|| facts.id.short().to_owned());
+    let mut defaults = vec![
+        ("PATH", DEFAULT_PATH),
+        ("HOSTNAME", &hostname),
+        ("HOME", home),
+    ];
     if settings.terminal.is_some() {
         defaults.push(("TERM", "xterm"));
     }
@@ -133,10 +187,17 @@ fn environment(settings: &Container, facts: &Facts<'_>, home: &str) -> Result<Ve
     }
     for (place, (name, value)) in settings.env.iter().enumerate() {
         if name.is_empty() || name.contains('=') {
-            return Err(Error::invalid(format!("{name:?} is no name of an environment variable")));
+            return Err(Error::invalid(format!(
+                "{name:?} is no name of an environment variable"
+            )));
         }
         // The last of several settings counts.
-        if !settings.env.iter().skip(place + 1).any(|(later, _)| later == name) {
+        if !settings
+            .env
+            .iter()
+            .skip(place + 1)
+            .any(|(later, _)| later == name)
+        {
             out.push(format!("{name}={value}"));
         }
     }
@@ -145,7 +206,12 @@ fn environment(settings: &Container, facts: &Facts<'_>, home: &str) -> Result<Ve
 
 /// Docker's default capabilities or all of them, with what is added and dropped. What is only a default is clamped to what the
 /// caller has; what was asked for by name is not, unless the caller chose so.
-fn granted(settings: &Container, facts: &Facts<'_>, own_users: bool, warnings: &mut Vec<Warning>) -> Result<u64, Error> {
+fn granted(
+    settings: &Container,
+    facts: &Facts<'_>,
+    own_users: bool,
+    warnings: &mut Vec<Warning>,
+) -> Result<u64, Error> {
     let all = facts.host.all_capabilities();
     let has = if own_users { all } else { facts.host.bounding };
     let named = |names: &[String]| -> Result<(bool, u64), Error> {
@@ -155,7 +221,8 @@ fn granted(settings: &Container, facts: &Facts<'_>, own_users: bool, warnings: &
             if name.eq_ignore_ascii_case("ALL") {
                 every = true;
             } else {
-                mask |= capabilities::bit(name).ok_or_else(|| Error::invalid(format!("there is no capability {name:?}")))?;
+                mask |= capabilities::bit(name)
+                    .ok_or_else(|| Error::invalid(format!("there is no capability {name:?}")))?;
             }
         }
         Ok((every, mask))
@@ -169,7 +236,11 @@ fn granted(settings: &Container, facts: &Facts<'_>, own_users: bool, warnings: &
     };
     let beyond = default & !dropped & !has & !added;
     if beyond != 0 {
-        warnings.extend(capabilities::names(beyond).into_iter().map(|capability| Warning::CapabilityDropped { capability }));
+        warnings.extend(
+            capabilities::names(beyond)
+                .into_iter()
+                .map(|capability| Warning::CapabilityDropped { capability }),
+        );
     }
     let by_name = added & !dropped;
     if by_name & !has != 0 && facts.clamp == Clamp::No && !settings.privileged {
@@ -181,9 +252,16 @@ fn granted(settings: &Container, facts: &Facts<'_>, own_users: bool, warnings: &
     Ok(default & !dropped & has | by_name)
 }
 
-fn mounts(settings: &Container, facts: &Facts<'_>, maps: Option<&Maps>) -> Result<Vec<oci_spec::runtime::Mount>, Error> {
+fn mounts(
+    settings: &Container,
+    facts: &Facts<'_>,
+    maps: Option<&Maps>,
+) -> Result<Vec<oci_spec::runtime::Mount>, Error> {
     const TTY: u32 = 5;
-    let holds = |maps: &[IdMap]| maps.iter().any(|map| TTY >= map.inside && TTY - map.inside < map.length);
+    let holds = |maps: &[IdMap]| {
+        maps.iter()
+            .any(|map| TTY >= map.inside && TTY - map.inside < map.length)
+    };
     let mut out = defaults::mounts(&MountFacts {
         privileged: settings.privileged,
         tty_group: maps.is_none_or(|(_, gid)| holds(gid)),
@@ -218,7 +296,9 @@ fn linux(settings: &Container, host: &Host, maps: Option<&Maps>) -> Result<Linux
     match &settings.network {
         Network::None => namespaces.push((LinuxNamespaceType::Network, None)),
         Network::Host => {}
-        Network::Namespace(path) => namespaces.push((LinuxNamespaceType::Network, Some(path.clone()))),
+        Network::Namespace(path) => {
+            namespaces.push((LinuxNamespaceType::Network, Some(path.clone())))
+        }
     }
     if maps.is_some() {
         namespaces.push((LinuxNamespaceType::User, None));
@@ -244,7 +324,9 @@ fn linux(settings: &Container, host: &Host, maps: Option<&Maps>) -> Result<Linux
         .devices(settings.devices.clone())
         .resources(resources(settings, host, maps.is_some())?);
     if let Some((uid, gid)) = maps {
-        linux = linux.uid_mappings(mappings(uid)?).gid_mappings(mappings(gid)?);
+        linux = linux
+            .uid_mappings(mappings(uid)?)
+            .gid_mappings(mappings(gid)?);
     }
     if let Seccomp::Profile(profile) = &settings.seccomp {
         linux = linux.seccomp((**profile).clone());
@@ -257,12 +339,19 @@ const CPU_PERIOD_US: u64 = 100_000;
 fn resources(settings: &Container, host: &Host, own_users: bool) -> Result<LinuxResources, Error> {
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let mut out = LinuxResources::default();
-    if settings.memory.is_some() || settings.memory_swap.is_some() || settings.memory_reservation.is_some() {
+    if settings.memory.is_some()
+        || settings.memory_swap.is_some()
+        || settings.memory_reservation.is_some()
+    {
         let mut memory = LinuxMemory::default();
         memory.set_limit(settings.memory.map(signed));
         memory.set_reservation(settings.memory_reservation.map(signed));
         // As much swap as memory, unless told otherwise.
-        memory.set_swap(settings.memory_swap.or_else(|| settings.memory.map(|limit| signed(limit.saturating_mul(2)))));
+        memory.set_swap(
+            settings
+                .memory_swap
+                .or_else(|| settings.memory.map(|limit| signed(limit.saturating_mul(2)))),
+        );
         out.set_memory(Some(memory));
     }
     let mut cpu = LinuxCpu::default();
@@ -290,10 +379,15 @@ fn resources(settings: &Container, host: &Host, own_users: bool) -> Result<Linux
     if host.privileged && !own_users && !settings.privileged {
         let mut rules = defaults::device_rules()?;
         for device in &settings.devices {
-            rules.push(defaults::device_rule(true, device.typ(), Some(device.major()), Some(device.minor()), "rwm")?);
+            rules.push(defaults::device_rule(
+                true,
+                device.typ(),
+                Some(device.major()),
+                Some(device.minor()),
+                "rwm",
+            )?);
         }
         out.set_devices(Some(rules));
     }
     Ok(out)
 }
-

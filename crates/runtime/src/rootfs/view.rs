@@ -86,16 +86,22 @@ fn open(layer: &OwnedFd, path: &str) -> rustix::io::Result<File> {
 
 /// Whether the directory of `path` hides the layers below (`user.overlay.opaque`, or `trusted.` for root).
 fn opaque(layer: &OwnedFd, path: &str) -> bool {
-    let parent = Path::new(path).parent().filter(|parent| *parent != Path::new("/"));
+    let parent = Path::new(path)
+        .parent()
+        .filter(|parent| *parent != Path::new("/"));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Some(parent) = parent else { return false };
-    let Ok(directory) = rustix::fs::openat2(layer, parent, flags, Mode::empty(), ResolveFlags::IN_ROOT) else {
+    let Ok(directory) =
+        rustix::fs::openat2(layer, parent, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    else {
         return false;
     };
-    ["user.overlay.opaque", "trusted.overlay.opaque"].into_iter().any(|name| {
-        let mut value = [0u8; 8];
-        matches!(rustix::fs::fgetxattr(&directory, name, &mut value), Ok(1) if value[0] == b'y')
-    })
+    ["user.overlay.opaque", "trusted.overlay.opaque"]
+        .into_iter()
+        .any(|name| {
+            let mut value = [0u8; 8];
+            matches!(rustix::fs::fgetxattr(&directory, name, &mut value), Ok(1) if value[0] == b'y')
+        })
 }
 
 fn contents(file: File) -> io::Result<String> {
