@@ -9,17 +9,17 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 pub(crate) fn dump(root: impl AsFd) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     let mut links = HashMap::new();
-    walk(root.as_fd(), "", &mut out, &mut links);
+    walk(root.as_fd(), b"", &mut out, &mut links);
     out
 }
 
 fn walk(
     root: std::os::fd::BorrowedFd<'_>,
-    path: &str,
+    path: &[u8],
     out: &mut BTreeMap<String, String>,
     links: &mut HashMap<u64, String>,
 ) {
-    let at = if path.is_empty() { "." } else { path };
+    let at = if path.is_empty() { &b"."[..] } else { path };
     let stat = rustix::fs::statat(root, at, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     let kind = FileType::from_raw_mode(stat.st_mode);
     let mut line = format!(
@@ -27,7 +27,7 @@ fn walk(
         stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec
     );
     if kind != FileType::Directory && stat.st_nlink > 1 {
-        let first = links.entry(stat.st_ino).or_insert_with(|| path.to_owned());
+        let first = links.entry(stat.st_ino).or_insert_with(|| lossy(path));
         line += &format!("same as {first} ({} names) ", stat.st_nlink);
     }
     match kind {
@@ -59,30 +59,46 @@ fn walk(
         }
     }
     line += &xattrs(root, at);
-    out.insert(path.to_owned(), line);
+    out.insert(lossy(path), line);
     if kind == FileType::Directory {
-        for name in crate::support::names(root, at) {
+        let fd = rustix::fs::openat(root, at, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+            .unwrap();
+        let mut names: Vec<Vec<u8>> = rustix::fs::Dir::read_from(&fd)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().to_bytes().to_vec())
+            .filter(|n| n != b"." && n != b"..")
+            .collect();
+        names.sort();
+        for name in names {
             let child = if path.is_empty() {
                 name
             } else {
-                format!("{path}/{name}")
+                [path, b"/", &name].concat()
             };
             walk(root, &child, out, links);
         }
     }
 }
 
-fn xattrs(root: std::os::fd::BorrowedFd<'_>, path: &str) -> String {
-    let path = format!("/proc/self/fd/{}/{path}", root.as_raw_fd());
+fn lossy(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+fn xattrs(root: std::os::fd::BorrowedFd<'_>, path: &[u8]) -> String {
+    let path = [
+        format!("/proc/self/fd/{}/", root.as_raw_fd()).as_bytes(),
+        path,
+    ]
+    .concat();
     let mut names = vec![0u8; 4096];
-    let n = rustix::fs::llistxattr(&path, &mut names[..]).unwrap();
+    let n = rustix::fs::llistxattr(path.as_slice(), &mut names[..]).unwrap();
     names.truncate(n);
     let mut all: Vec<String> = names
         .split(|b| *b == 0)
         .filter(|n| !n.is_empty())
         .map(|name| {
             let mut value = vec![0u8; 4096];
-            let n = rustix::fs::lgetxattr(&path, name, &mut value[..]).unwrap();
+            let n = rustix::fs::lgetxattr(path.as_slice(), name, &mut value[..]).unwrap();
             format!("{}={:?}", String::from_utf8_lossy(name), &value[..n])
         })
         .collect();
