@@ -13,6 +13,7 @@ mod lint;
 mod packages;
 mod suites;
 mod tally;
+mod vm;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Chore {
     Packages,
     /// Check which crate knows which
     Deps,
+    /// Virtual machines with pure cgroup v2
+    Vm(vm::Options),
     /// Check the house rules no other tool checks: where `unsafe` stands, how long a file is
     Lint,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Acceptance(options) => acceptance::run(&options),
         Chore::Packages => packages::ensure().map(|()| ExitCode::SUCCESS),
         Chore::Deps => deps::check().map(report),
+        Chore::Vm(options) => vm::run(&options),
         Chore::Lint => lint::check().map(report),
     };
     done.unwrap_or_else(|error| {

@@ -201,6 +201,16 @@ fn enable(dir: &Dir, wanted: Controllers) -> Result<(), Error> {
     if missing.is_empty() {
         return Ok(());
     }
+    // Not left to the kernel: cpu and pids it would enable beside processes, by turning the cgroup into the root
+    // of a threaded subtree, in which no process can enter the child. Only the hierarchy's own root, which has
+    // no type, may have both.
+    if dir.has_file("cgroup.type") && !dir.read("cgroup.procs")?.is_empty() {
+        return Err(Error::InternalProcesses {
+            path: dir.path(),
+            controllers: missing.to_string(),
+            source: io::Error::from_raw_os_error(libc::EBUSY),
+        });
+    }
     let words: Vec<String> = missing.iter().map(|c| format!("+{c}")).collect();
     if dir.write_raw(FILE, &words.join(" ")).is_ok() {
         return Ok(());

@@ -17,12 +17,12 @@ use crate::error::Error;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Events {
-    /// Memory is out, or a limit was met: v2's `memory.events`, v1's out-of-memory notification. What
-    /// happened is in [`Cgroup::oom_kills`] and the statistics.
+    /// Memory is out, or a limit was met: v2's `memory.events`, v1's out-of-memory notification, which comes
+    /// before the kill. What happened is in [`Cgroup::oom_kills`] and the statistics.
     pub memory: Option<Event>,
     /// The cgroup became empty or populated, frozen or thawed: `cgroup.events` (v2 only).
     pub state: Option<Event>,
-    /// A fork was refused: `pids.events`.
+    /// A fork was refused: `pids.events` (v2 only: v1 has the file, but since Linux 6.11 tells nobody).
     pub pids: Option<Event>,
 }
 
@@ -167,7 +167,7 @@ pub(crate) fn open(cgroup: &Cgroup) -> Result<Events, Error> {
         Some(dir) => optional(dir, "cgroup.events")?,
         None => None,
     };
-    let pids = match cgroup.v1(Controller::Pids).or(cgroup.v2()) {
+    let pids = match cgroup.v2() {
         Some(dir) => optional(dir, "pids.events")?,
         None => None,
     };

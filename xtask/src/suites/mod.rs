@@ -12,7 +12,7 @@ use std::time::Instant;
 use crate::command::in_ci;
 use crate::packages;
 use crate::tally::Tally;
-use crate::{Failure, command};
+use crate::{Failure, command, vm};
 
 /// How to test.
 #[derive(clap::Args)]
@@ -100,6 +100,15 @@ const SUITES: [Suite; 11] = [
         about: "bans, licences and sources of dependencies",
         long: false,
         run: |_| checks::deny(),
+    },
+    Suite {
+        name: "vm",
+        about: "tests that depend on cgroups, in a machine with pure cgroup v2",
+        long: true,
+        run: |options| match vm::available() {
+            Ok(()) => vm::in_uml(options.verbose),
+            Err(error) => Ok(absent("vm", &error.to_string())),
+        },
     },
     Suite {
         name: "acceptance",
