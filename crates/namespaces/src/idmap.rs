@@ -185,6 +185,24 @@ pub enum IdMapError {
 }
 
 impl IdMaps {
+    /// Root inside is this user and group, and nobody else is there: all that a caller without privilege may map, which then are
+    /// its own ids. `setgroups` is denied.
+    pub fn root_is(uid: u32, gid: u32) -> IdMaps {
+        let only = |outside| {
+            vec![IdMap {
+                inside: 0,
+                outside,
+                length: 1,
+            }]
+        };
+        IdMaps {
+            uid: only(uid),
+            gid: only(gid),
+            setgroups: false,
+            helper: None,
+        }
+    }
+
     pub(crate) fn write(&self, process: &Process) -> Result<(), IdMapError> {
         let maps = Maps::of(process)?;
         if !self.setgroups {
@@ -286,5 +304,97 @@ impl Maps {
         )
         .and_then(|opened| rustix::io::read(opened, &mut text))
         .is_ok_and(|length| length > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(inside: u32, outside: u32, length: u32) -> IdMap {
+        IdMap {
+            inside,
+            outside,
+            length,
+        }
+    }
+
+    #[test]
+    fn lines_of_maps() {
+        let table = [
+            ("         0       1000          1", Some(map(0, 1000, 1))),
+            ("0 0 4294967295", Some(map(0, 0, u32::MAX))),
+            ("4294967295 0 1", Some(map(u32::MAX, 0, 1))),
+            ("1 0 4294967295", Some(map(1, 0, u32::MAX))),
+            ("2 0 4294967295", None),
+            ("0 0 0", None),
+            ("0 0", None),
+            ("0 0 1 1", None),
+            ("+1 0 1", None),
+            ("-1 0 1", None),
+            ("0x1 0 1", None),
+            ("4294967296 0 1", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(text.parse().ok(), expected, "{text:?}");
+        }
+        assert_eq!(
+            parse_id_maps("0 1 2\n3 4 5\n\n"),
+            Ok(vec![map(0, 1, 2), map(3, 4, 5)])
+        );
+        assert_eq!(parse_id_maps("0 1 2\nx"), Err(ParseIdMapError));
+    }
+
+    #[test]
+    fn subordinate_ids() {
+        let text = "# comment\nalice:100000:65536\nbob:1:2\n1000:300000:10\nalice:x:1\nalice:5\nalice:1:0\nalice:1:2:3\n\
+                    alice:4294967295:2\n :1:1\nalice:7:1";
+        let run = |first, count| SubIds { first, count };
+        let alice = [run(100_000, 65536), run(300_000, 10), run(7, 1)];
+        assert_eq!(parse_sub_ids(text, Some("alice"), 1000), alice);
+        assert_eq!(parse_sub_ids(text, None, 1000), alice[1..2]);
+        assert_eq!(parse_sub_ids(text, Some("carol"), 5), []);
+    }
+
+    #[test]
+    fn root_and_the_rest() {
+        let runs = [
+            SubIds {
+                first: 100_000,
+                count: 10,
+            },
+            SubIds { first: 7, count: 1 },
+        ];
+        assert_eq!(
+            map_root_and(1000, &runs),
+            [map(0, 1000, 1), map(1, 100_000, 10), map(11, 7, 1)]
+        );
+        assert_eq!(map_root_and(1000, &[]), [map(0, 1000, 1)]);
+        let huge = [SubIds {
+            first: 0,
+            count: u32::MAX,
+        }; 2];
+        assert_eq!(
+            map_root_and(1, &huge),
+            [map(0, 1, 1), map(1, 0, u32::MAX - 1)]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in "[ 0-9:a-c\n+-]{0,60}") {
+            let _ = parse_id_maps(&text);
+            for run in parse_sub_ids(&text, Some("a"), 0) {
+                prop_assert!(run.first.checked_add(run.count - 1).is_some());
+            }
+        }
+
+        #[test]
+        fn a_map_reads_back(inside in 0..1000u32, outside: u32, length in 1..1000u32) {
+            let map = map(inside, outside.min(u32::MAX - 1000), length);
+            prop_assert_eq!(map.to_string().parse(), Ok(map));
+        }
     }
 }
