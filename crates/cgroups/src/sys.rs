@@ -99,6 +99,13 @@ pub(crate) fn load_device_program(code: &[Instruction]) -> io::Result<OwnedFd> {
         kern_version: 0,
         prog_flags: 0,
     };
+    // The verifier gives up when a signal is pending, and then it is for the caller to come again (bpf(2), EAGAIN).
+    for _ in 0..5 {
+        match bpf(PROG_LOAD, &mut attr) {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+            other => return other.map(owned),
+        }
+    }
     bpf(PROG_LOAD, &mut attr).map(owned)
 }
 

@@ -125,3 +125,90 @@ fn encode(code: u8, to: u8, from: u8, offset: i16, immediate: u32) -> Instructio
     };
     [code, registers, o0, o1, i0, i1, i2, i3]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the program answers, in an interpreter.
+    fn allows(rules: &[DeviceRule], kind: u32, access: u32, major: u32, minor: u32) -> bool {
+        let code = program(rules).concat();
+        let mut context: Vec<u8> = [access << 16 | kind, major, minor]
+            .into_iter()
+            .flat_map(u32::to_ne_bytes)
+            .collect();
+        let machine = rbpf::EbpfVmRaw::new(Some(&code)).expect("a valid program");
+        machine.execute_program(&mut context).expect("it ends") == 1
+    }
+
+    /// The same by the definition: each access bit by the last rule that mentions it.
+    fn defined(rules: &[DeviceRule], kind: u32, access: u32, major: u32, minor: u32) -> bool {
+        (0..3)
+            .map(|bit| 1 << bit)
+            .filter(|bit| access & bit != 0)
+            .all(|bit| {
+                let decides = rules.iter().rev().find(|rule| {
+                    let right_kind = match rule.kind {
+                        DeviceKind::All => true,
+                        DeviceKind::Block => kind == 1,
+                        DeviceKind::Char => kind == 2,
+                    };
+                    right_kind
+                        && u32::from(rule.access.bits()) & bit != 0
+                        && rule.major.is_none_or(|n| n == major)
+                        && rule.minor.is_none_or(|n| n == minor)
+                });
+                decides.is_some_and(|rule| rule.allow)
+            })
+    }
+
+    fn any_rule() -> impl Strategy<Value = DeviceRule> {
+        let kind = prop_oneof![
+            Just(DeviceKind::All),
+            Just(DeviceKind::Block),
+            Just(DeviceKind::Char)
+        ];
+        let number = || prop::option::of(0u32..3);
+        (any::<bool>(), kind, number(), number(), 1u8..8).prop_map(
+            |(allow, kind, major, minor, bits)| DeviceRule {
+                allow,
+                kind,
+                major,
+                minor,
+                access: DeviceAccess::from_bits(bits),
+            },
+        )
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_nothing() {
+        assert!(!allows(&[], 2, 2, 1, 3));
+        assert!(allows(&DeviceRule::container_defaults(), 2, 6, 1, 3));
+        assert!(!allows(&DeviceRule::container_defaults(), 2, 2, 10, 200));
+    }
+
+    #[test]
+    fn numbers_are_compared_unsigned() {
+        let rule = DeviceRule::allow_char(u32::MAX, None, DeviceAccess::ALL);
+        assert!(allows(&[rule], 2, 2, u32::MAX, 0));
+        assert!(!allows(&[rule], 2, 2, 1, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn the_program_does_as_defined(
+            rules in prop::collection::vec(any_rule(), 0..6),
+            kind in 1u32..3,
+            access in 1u32..8,
+            major in 0u32..3,
+            minor in 0u32..3,
+        ) {
+            prop_assert_eq!(
+                allows(&rules, kind, access, major, minor),
+                defined(&rules, kind, access, major, minor)
+            );
+        }
+    }
+}

@@ -3,6 +3,8 @@
 mod convert;
 mod oci;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
