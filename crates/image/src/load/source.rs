@@ -110,9 +110,15 @@ fn open_blob(dir: &Path, digest: &Digest) -> Result<Option<File>, Error> {
     }
 }
 
-/// Opens a regular file, and nothing that blocks or has side effects.
+/// Opens a regular file or a link to one, as some build tools lay blobs out, and nothing that blocks or acts when opened. What
+/// is read is believed for its digest alone.
 fn open_regular(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(irregular());
+    }
+    // It may be another by now.
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits().cast_signed())
@@ -120,9 +126,6 @@ fn open_regular(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ))
+        Err(irregular())
     }
 }

@@ -58,8 +58,10 @@ impl Store {
     /// Writes the index anew. Writers take turns, so the last one has seen every tag.
     pub(super) fn rewrite_index(&self) -> Result<(), Error> {
         let guard = Lock::exclusive(&self.root.join("index.lock"))?;
+        // gc, which excludes this, removes unfinished files.
+        let shared = self.lock_shared()?;
         lock::write_atomically(&self.root, INDEX, &from_tags(&self.tags()?)?)?;
-        drop(guard);
+        drop((shared, guard));
         Ok(())
     }
 

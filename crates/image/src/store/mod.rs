@@ -120,6 +120,8 @@ impl Store {
                     .map_err(Error::io("creating", &path))?;
             }
         }
+        // gc, which excludes this, removes unfinished files.
+        let _shared = Lock::shared(&root.join("lock"))?;
         index::write_if_absent(root)?;
         lock::write_atomically(root, OCI_LAYOUT, OCI_LAYOUT_CONTENT.as_bytes())
     }

@@ -126,11 +126,27 @@ fn layout_directories_save_and_load() {
     let fourth = scratch();
     assert!(load_path(&dir, &fourth.store, &LoadOptions::default()).is_err());
     assert_empty(&fourth.store);
-    // Nor is a link or a pipe followed.
+    // A link to other bytes is as bad, a pipe does not block, and a link to the right bytes is fine.
     std::fs::remove_file(&layer).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &layer).unwrap();
     assert!(load_path(&dir, &fourth.store, &LoadOptions::default()).is_err());
     assert_empty(&fourth.store);
+    std::fs::remove_file(&layer).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    rustix::fs::mknodat(rustix::fs::CWD, &layer, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let error = load_path(&dir, &fourth.store, &LoadOptions::default()).unwrap_err();
+    assert!(
+        crate::support::chain(&error).contains("not a regular file"),
+        "{error:?}"
+    );
+    assert_empty(&fourth.store);
+    std::fs::remove_file(&layer).unwrap();
+    let blob = from
+        .store
+        .blob_path(image.layers()[0].descriptor.digest())
+        .unwrap();
+    std::os::unix::fs::symlink(blob, &layer).unwrap();
+    load_path(&dir, &fourth.store, &LoadOptions::default()).unwrap();
 }
 
 fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, bytes: &[u8]) {

@@ -52,6 +52,18 @@ fn child() {
             }
         }
         "hold" => hold(&store),
+        "tag" => {
+            let descriptor = store
+                .put(orlop_image::MediaType::ImageManifest, b"{}")
+                .unwrap();
+            for round in 0..20 {
+                let name = reference::parse(&format!("tag{argument}:{round}")).unwrap();
+                store.tag(&name, &descriptor).unwrap();
+                if round % 3 == 0 {
+                    store.untag(&name).unwrap();
+                }
+            }
+        }
         other => panic!("no role {other}"),
     }
 }
@@ -153,6 +165,29 @@ fn many_processes_pull_and_collect_at_once() {
         Some(6),
         "the index missed a tag"
     );
+}
+
+#[test]
+fn the_index_misses_no_tag_of_any_process() {
+    let s = scratch();
+    for round in 0..3 {
+        let children: Vec<Child> = (0..5)
+            .map(|i| start(&format!("tag:{round}-{i}"), s.store.path()))
+            .collect();
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        let index = std::fs::read_to_string(s.store.path().join("index.json")).unwrap();
+        let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+        let tags = s.store.tags().unwrap().len();
+        assert_eq!(index["manifests"].as_array().map(Vec::len), Some(tags));
+        assert_eq!(tags, (round + 1) * 5 * 13);
+    }
 }
 
 #[test]

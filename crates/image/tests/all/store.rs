@@ -73,7 +73,8 @@ fn a_blob_has_no_name_before_it_is_verified() {
     assert_eq!(s.store.read(&good).unwrap(), b"hello");
     // The stream is stopped at the first byte too many, not at its end.
     let mut ingest = s.store.ingest(Some((&digest::of(b"x"), Some(10)))).unwrap();
-    let mut endless = std::io::repeat(b'x');
+    // Long enough to be told from one that ends, and no more than a disk can take.
+    let mut endless = std::io::repeat(b'x').take(16 << 20);
     let error = ingest
         .append_from(&mut endless, "an endless stream")
         .unwrap_err();
@@ -179,11 +180,19 @@ fn claims_share_the_work() {
     let waiter = {
         let store = s.store.clone();
         let digest = digest.clone();
-        std::thread::spawn(move || matches!(store.claim(&digest, None).unwrap(), Claim::Fetch(_)))
+        std::thread::spawn(move || {
+            let Claim::Fetch(mut ingest) = store.claim(&digest, None).unwrap() else {
+                return false;
+            };
+            ingest.append(b"given up").unwrap();
+            ingest.commit().unwrap();
+            true
+        })
     };
     std::thread::sleep(std::time::Duration::from_millis(50));
     drop(mine);
     assert!(waiter.join().unwrap());
+    assert_eq!(s.store.read(&digest).unwrap(), b"given up");
 }
 
 #[test]
@@ -222,6 +231,31 @@ fn tags_and_the_index_follow_each_other() {
     fs::remove_file(s.store.path().join("index.json")).unwrap();
     Store::open(s.store.path()).unwrap();
     assert!(index().contains("docker.io/library/busybox:1"));
+}
+
+#[test]
+fn a_blob_not_yet_tagged_is_protected_by_its_lease() {
+    let s = scratch();
+    let other = Store::open(s.store.path()).unwrap();
+    let lease = s.store.lease().unwrap();
+    // Of unknown digest, as layers being packed are.
+    let mut ingest = lease.ingest(None).unwrap();
+    ingest.append(b"a layer").unwrap();
+    let (digest, _) = ingest.commit().unwrap();
+    assert_eq!(other.gc().unwrap().removed, []);
+    drop(lease);
+    assert_eq!(other.gc().unwrap().removed, [digest]);
+    // What came in through the handle itself stays as long as the handle.
+    let kept = s
+        .store
+        .put(orlop_image::MediaType::ImageConfig, b"kept")
+        .unwrap();
+    assert_eq!(other.gc().unwrap().removed, []);
+    drop(s.store);
+    assert_eq!(
+        other.gc().unwrap().removed,
+        std::slice::from_ref(kept.digest())
+    );
 }
 
 #[test]
