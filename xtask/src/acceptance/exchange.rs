@@ -166,11 +166,8 @@ fn loads_from_skopeo(world: &World) -> Result<(), Failure> {
     ];
     for (transport, file) in forms {
         let name = format!("example.com/{transport}:1");
-        let target = match transport {
-            "docker-archive" => format!("{transport}:{}:{name}", world.text(file)),
-            // An OCI layout may carry the whole name as its annotation.
-            _ => format!("{transport}:{}:{name}", world.text(file)),
-        };
+        // In an OCI layout the whole name is an annotation.
+        let target = format!("{transport}:{}:{name}", world.text(file));
         check(Command::new("skopeo").args([
             "copy",
             "--quiet",
@@ -186,7 +183,7 @@ fn loads_from_skopeo(world: &World) -> Result<(), Failure> {
 fn loads_from_podman(world: &World) -> Result<(), Failure> {
     for format in ["docker-archive", "oci-archive"] {
         let name = format!("localhost/from-podman:{format}");
-        world.containers_tool("podman", &["tag", "localhost/busybox", &name])?;
+        world.containers_tool("podman", &["tag", &world.name("busybox"), &name])?;
         let file = format!("podman-{format}.tar");
         world.containers_tool(
             "podman",

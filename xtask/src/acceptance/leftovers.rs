@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 use crate::command::processes;
 
+/// What the peers keep in those folders, wherever they are told to keep the rest.
+const PEERS: &[&str] = &["containers", "libpod", "crun", "runc", "buildah", "lock"];
+
+/// The tests of the crates name their cgroups so; they may be running beside.
+const TESTS: &str = "orlop-test-";
+
 /// Mounts of this mount namespace, cgroups of the machine, processes of this pid namespace, files in the shared folders.
 pub(super) struct Machine(BTreeSet<String>);
 
@@ -32,10 +38,9 @@ impl Machine {
         );
         for folder in ["/tmp", "/dev/shm", "/run", "/var/lib"] {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            // The peers cache there what they know of registries, wherever they are told to keep the rest.
             let ours = entries
                 .map(|entry| entry.path())
-                .filter(|path| path != Path::new("/var/lib/containers"));
+                .filter(|path| !PEERS.iter().any(|peer| path.ends_with(peer)));
             found.extend(ours.map(|path| format!("file {}", path.display())));
         }
         Machine(found)
@@ -59,7 +64,8 @@ impl Machine {
 
 fn cgroups(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        let is_of_a_test = entry.file_name().to_string_lossy().starts_with(TESTS);
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !is_of_a_test {
             found.insert(format!("cgroup {}", entry.path().display()));
             cgroups(&entry.path(), found);
         }

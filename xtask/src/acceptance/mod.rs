@@ -62,7 +62,16 @@ pub(crate) fn outside(filter: Option<&str>) -> Result<Tally, Failure> {
     if !is_root() {
         return Err("the acceptance tests need root: they mount, and start a registry in a network namespace of its own".into());
     }
-    check(cargo().args(["build", "--quiet", "--locked", "--package", "orlop-cli"]))?;
+    check(cargo().args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--package",
+        "orlop-cli",
+        "--package",
+        "orlop-examples",
+        "--bins",
+    ]))?;
     let debian = fixtures::debian()?;
     let mut command = Command::new("unshare");
     command
@@ -96,6 +105,17 @@ pub(crate) fn outside(filter: Option<&str>) -> Result<Tally, Failure> {
 
 fn inside(orlop: &Path, debian: &Path, filter: Option<&str>) -> Result<Tally, Failure> {
     check(Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run"]))?;
+    // A /tmp of our own, on a disk: others use theirs meanwhile, and images may be larger than memory.
+    let folder = tempfile::Builder::new()
+        .prefix("acceptance-")
+        .tempdir_in(target())?;
+    check(Command::new("chmod").arg("1777").arg(folder.path()))?;
+    check(
+        Command::new("mount")
+            .arg("--bind")
+            .arg(folder.path())
+            .arg("/tmp"),
+    )?;
     check(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     let before = Machine::now();
     let world = World::new(orlop, debian)?;

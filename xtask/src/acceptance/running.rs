@@ -54,6 +54,10 @@ pub(super) const CHECKS: &[Check] = &[
         holds: debian_files,
     },
     Check {
+        name: "the example that pulls with progress",
+        holds: pull_example,
+    },
+    Check {
         name: "runs leave the state as it was",
         holds: runs_leave_nothing,
     },
@@ -346,6 +350,15 @@ fn debian_files(world: &World) -> Result<(), Failure> {
         (missing, extra, found.lines().count() > 1000),
         (Vec::new(), Vec::new(), true),
     )
+}
+
+fn pull_example(world: &World) -> Result<(), Failure> {
+    let said = check(Command::new(world.sibling("pull")).arg(world.name("busybox")))?;
+    if said.contains("bytes") {
+        Ok(())
+    } else {
+        Err(format!("it said: {said}").into())
+    }
 }
 
 fn runs_leave_nothing(world: &World) -> Result<(), Failure> {

@@ -82,6 +82,11 @@ impl World {
         Ok(())
     }
 
+    /// A program built beside `orlop`.
+    pub(super) fn sibling(&self, program: &str) -> PathBuf {
+        self.orlop.with_file_name(program)
+    }
+
     /// A path in the temporary folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

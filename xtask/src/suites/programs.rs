@@ -21,6 +21,12 @@ pub(super) fn examples(options: &Options) -> Result<Tally, Failure> {
 }
 
 pub(super) fn benches(options: &Options) -> Result<Tally, Failure> {
+    // The comparison with peers compares the command line, too.
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--locked", "--package", "orlop-cli"]);
+    if !whole(build)? {
+        return Ok(Tally::of(false));
+    }
     each(options, "orlop-benches", &["--quick"])
 }
 
