@@ -11,6 +11,8 @@ const NEWNS: u64 = 0x0002_0000;
 const NEWUTS: u64 = 0x0400_0000;
 const NEWUSER: u64 = 0x1000_0000;
 const NEWNET: u64 = 0x4000_0000;
+/// `MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE`.
+const SECLUDING: u64 = 7 << 17;
 const NAMESPACES: u64 = 0x7e02_0080;
 
 pub(crate) fn check(ops: &[Op]) -> Result<(), EncodeError> {
@@ -48,6 +50,8 @@ struct State {
     foreign: u64,
     cloned: bool,
     rooted: bool,
+    /// Mounts made from here on stay in the container's namespace.
+    secluded: bool,
 }
 
 impl State {
@@ -60,6 +64,8 @@ impl State {
                 )?;
                 require(!self.cloned, "namespaces are joined before the clone")?;
                 self.foreign |= kind;
+                // What it shares with others is its own affair.
+                self.secluded |= kind & NEWNS != 0;
             }
             Op::JoinCgroupV1 { .. } => {
                 require(!self.cloned, "cgroups are joined before the clone")?
@@ -68,6 +74,7 @@ impl State {
                 require(flags & !NAMESPACES == 0, "only CLONE_NEW* flags are taken")?;
                 self.foreign |= flags;
                 self.cloned = true;
+                self.secluded &= flags & NEWNS == 0;
             }
             Op::TimeOffsets { .. } | Op::OomScoreAdj { .. } | Op::Rlimit { .. } => {}
             other => {
@@ -78,43 +85,38 @@ impl State {
         Ok(())
     }
 
+    fn mounting(&self) -> Result<(), &'static str> {
+        require(self.foreign & NEWNS != 0, OWN_MOUNTS)?;
+        require(
+            self.secluded,
+            "would be seen outside: all mounts must be made private or slaves first",
+        )
+    }
+
     fn admit_inside(&mut self, op: &Op) -> Result<(), &'static str> {
         let mounts = self.foreign & NEWNS != 0;
         match op {
-            Op::Propagation { .. } | Op::Mask { .. } | Op::ReadOnly { .. } | Op::Pivot => {
-                require(
-                    mounts,
-                    "would change the caller's mounts: a mount namespace is needed",
-                )?;
-                require(
-                    self.rooted || !matches!(op, Op::Pivot),
-                    "needs a root before it",
-                )?;
+            Op::Propagation { flags } => {
+                require(mounts, OWN_MOUNTS)?;
+                self.secluded |= flags & SECLUDING != 0;
             }
-            Op::Root { .. } | Op::Mount { .. } | Op::RootReadOnly => {
-                require(
-                    mounts,
-                    "would change the caller's mounts: a mount namespace is needed",
-                )?;
-                match op {
-                    Op::Root { source, .. } => {
-                        require(!self.rooted, "there is one root")?;
-                        self.rooted = true;
-                        source_rules(source)?;
-                    }
-                    Op::Mount { source, .. } => source_rules(source)?,
-                    _ => {}
-                }
+            Op::Root { source, .. } => {
+                self.mounting()?;
+                require(!self.rooted, "there is one root")?;
+                self.rooted = true;
+                source_rules(source)?;
             }
-            Op::Mkdir { .. } | Op::Device { .. } | Op::Symlink { .. } => {
-                require(
-                    mounts,
-                    "would write to the caller's root: a mount namespace is needed",
-                )?;
+            Op::Mount { source, .. } => {
+                self.mounting()?;
+                source_rules(source)?;
             }
-            Op::Terminal { console, .. } => {
-                require(mounts || !console, "would change the caller's mounts")?;
+            Op::Mask { .. } | Op::ReadOnly { .. } | Op::RootReadOnly => self.mounting()?,
+            Op::Pivot => {
+                self.mounting()?;
+                require(self.rooted, "needs a root before it")?;
             }
+            Op::Mkdir { .. } | Op::Device { .. } | Op::Symlink { .. } => self.mounting()?,
+            Op::Terminal { console: true, .. } => self.mounting()?,
             Op::WorkingDirectory { create, .. } => {
                 require(mounts || !create, "would write to the caller's root")?;
             }
@@ -166,6 +168,8 @@ impl State {
         Ok(())
     }
 }
+
+const OWN_MOUNTS: &str = "would change the caller's mounts: a mount namespace is needed";
 
 fn source_rules(source: &Source) -> Result<(), &'static str> {
     let path = match source {

@@ -60,3 +60,61 @@ pub(crate) fn detached_file() -> io::Result<OwnedFd> {
         Mode::empty(),
     )?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys;
+
+    /// Executed without a channel, init gives up at once.
+    fn gives_up(program: &OwnedFd) {
+        let (channel, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(channel);
+        let number = std::os::fd::AsRawFd::as_raw_fd(&theirs).to_string();
+        let number = std::ffi::CString::new(number).unwrap();
+        let (born, executed) =
+            sys::spawn_program(program.as_fd(), theirs.as_fd(), [c"init", &number]).unwrap();
+        executed.unwrap();
+        let waited = sys::wait(born.pidfd.as_fd(), 0).unwrap().unwrap();
+        assert_eq!((waited.code, waited.status), (libc::CLD_EXITED, 1));
+    }
+
+    #[test]
+    fn the_memory_file_is_sealed() {
+        let program = memory_file().unwrap();
+        let mut file = File::from(program.try_clone().unwrap());
+        assert!(file.write_all(b"x").is_err());
+        assert!(file.set_len(0).is_err());
+        gives_up(&program);
+    }
+
+    #[test]
+    fn a_detached_file_does_as_well() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: a_detached_file_does_as_well: needs root");
+            return;
+        }
+        let program = detached_file().unwrap();
+        let path = format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&program)
+        );
+        let writable = std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .unwrap_err();
+        assert_eq!(writable.raw_os_error(), Some(libc::EROFS));
+        gives_up(&program);
+    }
+
+    #[test]
+    fn an_error_of_the_execution_comes_back() {
+        let not_a_program = File::open("/etc/passwd").unwrap();
+        let (channel, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (born, executed) =
+            sys::spawn_program(not_a_program.as_fd(), channel.as_fd(), [c"init", c"0"]).unwrap();
+        assert_eq!(executed.unwrap_err().raw_os_error(), Some(libc::EACCES));
+        let waited = sys::wait(born.pidfd.as_fd(), 0).unwrap().unwrap();
+        assert_eq!((waited.code, waited.status), (libc::CLD_EXITED, 127));
+    }
+}

@@ -12,6 +12,8 @@ mod caller;
 mod faults;
 #[path = "all/identity.rs"]
 mod identity;
+#[path = "all/joins.rs"]
+mod joins;
 #[path = "all/mounts.rs"]
 mod mounts;
 #[path = "all/robust.rs"]
