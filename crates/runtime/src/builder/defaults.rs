@@ -43,6 +43,8 @@ pub(super) struct MountFacts {
     pub(super) shm_size: u64,
     pub(super) cgroup: bool,
     pub(super) host_ipc: bool,
+    /// The container may mount the message queues, or the caller has them mounted.
+    pub(super) mqueue: bool,
 }
 
 pub(super) fn mounts(facts: &MountFacts) -> Result<Vec<Mount>, Error> {
@@ -82,12 +84,14 @@ pub(super) fn mounts(facts: &MountFacts) -> Result<Vec<Mount>, Error> {
             &[writable, "nosuid", "noexec", "nodev"],
         )?);
     }
-    out.push(mount(
-        "/dev/mqueue",
-        "mqueue",
-        "mqueue",
-        &["nosuid", "noexec", "nodev"],
-    )?);
+    if facts.mqueue {
+        out.push(mount(
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        )?);
+    }
     out.push(if facts.host_ipc {
         bind(
             "/dev/shm",

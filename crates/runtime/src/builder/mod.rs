@@ -431,6 +431,7 @@ impl Builder {
             id,
             host: &self.runtime.shared.host,
             clamp: self.launch.clamp,
+            cgroups: self.runtime.shared.cgroups.is_some(),
             root: &self.root.view()?,
         };
         let mut settings = self.settings.clone();

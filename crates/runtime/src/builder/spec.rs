@@ -1,6 +1,7 @@
 //! From a builder's settings to a specification: the one form that is compiled.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use oci_spec::runtime::{
     BoxBuilder, Linux, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxCpu, LinuxIdMapping,
@@ -24,6 +25,8 @@ pub(super) struct Facts<'a> {
     pub(super) id: &'a ContainerId,
     pub(super) host: &'a Host,
     pub(super) clamp: Clamp,
+    /// The container will have a cgroup, if the caller may make one.
+    pub(super) cgroups: bool,
     /// Where the user's names are looked up.
     pub(super) root: &'a View,
 }
@@ -49,7 +52,7 @@ pub(super) fn make(
         )?)
         .process(process(settings, facts, own_users, warnings)?)
         .mounts(mounts(settings, facts, maps.as_ref())?)
-        .linux(linux(settings, facts.host, maps.as_ref())?);
+        .linux(linux(settings, facts, maps.as_ref())?);
     if !settings.host_uts {
         spec = spec.hostname(
             settings
@@ -60,10 +63,13 @@ pub(super) fn make(
         if let Some(name) = &settings.domainname {
             spec = spec.domainname(name.clone());
         }
-    } else if let Some(name) = &settings.hostname {
-        spec = spec.hostname(name.clone());
     }
-    built(spec.build())
+    let mut spec = built(spec.build())?;
+    if settings.host_uts {
+        // The builder's own default is another runtime's name.
+        spec.set_hostname(settings.hostname.clone());
+    }
+    Ok(spec)
 }
 
 /// The maps of users and of groups, where there is a new user namespace.
@@ -268,6 +274,7 @@ fn mounts(
         shm_size: settings.shm_size.unwrap_or(defaults::SHM_SIZE),
         cgroup: !facts.host.hierarchies.is_empty(),
         host_ipc: settings.host_ipc,
+        mqueue: maps.is_none() || !settings.host_ipc || Path::new("/dev/mqueue").exists(),
     })?;
     for mount in &settings.mounts {
         // A mount of the caller's takes the place of a default one.
@@ -279,7 +286,7 @@ fn mounts(
     Ok(out)
 }
 
-fn linux(settings: &Container, host: &Host, maps: Option<&Maps>) -> Result<Linux, Error> {
+fn linux(settings: &Container, facts: &Facts<'_>, maps: Option<&Maps>) -> Result<Linux, Error> {
     let mut namespaces = vec![
         (LinuxNamespaceType::Mount, None),
         (LinuxNamespaceType::Cgroup, None),
@@ -322,7 +329,7 @@ fn linux(settings: &Container, host: &Host, maps: Option<&Maps>) -> Result<Linux
         .readonly_paths(hidden(&settings.readonly_paths, &defaults::READ_ONLY))
         .sysctl(settings.sysctls.iter().cloned().collect::<HashMap<_, _>>())
         .devices(settings.devices.clone())
-        .resources(resources(settings, host, maps.is_some())?);
+        .resources(resources(settings, facts, maps.is_some())?);
     if let Some((uid, gid)) = maps {
         linux = linux
             .uid_mappings(mappings(uid)?)
@@ -336,7 +343,11 @@ fn linux(settings: &Container, host: &Host, maps: Option<&Maps>) -> Result<Linux
 
 const CPU_PERIOD_US: u64 = 100_000;
 
-fn resources(settings: &Container, host: &Host, own_users: bool) -> Result<LinuxResources, Error> {
+fn resources(
+    settings: &Container,
+    facts: &Facts<'_>,
+    own_users: bool,
+) -> Result<LinuxResources, Error> {
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let mut out = LinuxResources::default();
     if settings.memory.is_some()
@@ -376,7 +387,7 @@ fn resources(settings: &Container, host: &Host, own_users: bool) -> Result<Linux
         out.set_pids(Some(pids));
     }
     // A user namespace makes no devices of its own, and its caller may not write the rules.
-    if host.privileged && !own_users && !settings.privileged {
+    if facts.host.privileged && facts.cgroups && !own_users && !settings.privileged {
         let mut rules = defaults::device_rules()?;
         for device in &settings.devices {
             rules.push(defaults::device_rule(

@@ -47,10 +47,11 @@ pub(super) fn compile(
                     "a mount that is no bind mount needs a type",
                 ));
             }
-            "mqueue" if !namespaces.own(NEWIPC) => {
+            // A user namespace may not mount the queues of an ipc namespace it does not own.
+            "mqueue" if namespaces.own(NEWUSER) && !namespaces.own(NEWIPC) => {
                 ops.push(host_bind(b"/dev/mqueue", target, &parsed))
             }
-            // A user namespace that does not own the network namespace may not mount sysfs.
+            // Nor sysfs where the network namespace is another's.
             "sysfs" if namespaces.own(NEWUSER) && !namespaces.own(NEWNET) => {
                 ops.push(host_bind(b"/sys", target, &parsed))
             }

@@ -128,6 +128,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     out
 }
 
+#[allow(clippy::print_stdout, reason = "the test runner lists what is skipped")]
 /// Whether this test runs as root; prints why it is skipped otherwise.
 pub(crate) fn root(name: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
