@@ -1,21 +1,23 @@
 //! Blobs, downloaded as a stream that repairs itself.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::Stream;
 use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, Digest};
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
-use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::Scopes;
 use crate::client::Client;
 use crate::digest::Hasher;
 use crate::endpoint::Target;
-use crate::error::{Cause, Error, Operation};
+use crate::error::{Cause, Error};
 use crate::events::Event;
 use crate::http::{Request, from_reqwest};
+use crate::operation::Operation;
 use crate::retry::Delays;
 
 /// At least this much has to arrive within the idle time.
@@ -47,159 +49,16 @@ pub struct BlobStream {
     done: bool,
 }
 
-impl Client {
-    /// Opens a blob for download, from `offset` on. The first request is made here, so that a missing blob is
-    /// an error here.
-    ///
-    /// With an offset other than 0 the bytes before are unknown to the stream: it verifies the size but not
-    /// the digest. To continue with both, see [`blob_continue`](Self::blob_continue).
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`ErrorKind::Size`](crate::ErrorKind::Size) if the
-    /// registry announces another size, and any error of the connection or login.
-    pub async fn blob(
-        &self,
-        reference: &Reference,
-        descriptor: &Descriptor,
-        offset: u64,
-    ) -> Result<BlobStream, Error> {
-        let hasher = if offset == 0 {
-            Some(self.hasher(reference, descriptor)?)
-        } else {
-            None
-        };
-        self.open_blob(reference, descriptor, offset, hasher).await
-    }
-
-    /// Opens a blob for download where an earlier one ended; `so_far` has taken in all bytes before.
-    ///
-    /// # Errors
-    /// As [`blob`](Self::blob).
-    pub async fn blob_continue(
-        &self,
-        reference: &Reference,
-        descriptor: &Descriptor,
-        so_far: Hasher,
-    ) -> Result<BlobStream, Error> {
-        self.open_blob(reference, descriptor, so_far.bytes(), Some(so_far))
-            .await
-    }
-
-    /// Downloads a whole small blob, such as an image's configuration, of at most `limit` bytes.
-    ///
-    /// # Errors
-    /// As [`blob`](Self::blob), and [`ErrorKind::Digest`](crate::ErrorKind::Digest).
-    pub async fn small_blob(
-        &self,
-        reference: &Reference,
-        descriptor: &Descriptor,
-        limit: u64,
-    ) -> Result<Bytes, Error> {
-        if descriptor.size() > limit {
-            let cause = Cause::Protocol(format!(
-                "it is {} bytes long, more than the {limit} allowed",
-                descriptor.size()
-            ));
-            return Err(Target::new(reference)?
-                .error(cause, &Operation::GetBlob(descriptor.digest().clone())));
-        }
-        let mut stream = self.blob(reference, descriptor, 0).await?;
-        let mut bytes = Vec::with_capacity(usize::try_from(descriptor.size()).unwrap_or_default());
-        while let Some(chunk) = stream.chunk().await? {
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes.into())
-    }
-
-    /// The size of a blob, if the repository has it.
-    ///
-    /// # Errors
-    /// Any error of the connection or login.
-    pub async fn blob_exists(
-        &self,
-        reference: &Reference,
-        digest: &Digest,
-    ) -> Result<Option<u64>, Error> {
-        let target = Target::new(reference)?;
-        let operation = Operation::HeadBlob(digest.clone());
-        let url = self
-            .url(
-                &target,
-                &operation,
-                &format!("v2/{}/blobs/{digest}", target.repository),
-            )
-            .await?;
-        let request = Request::new(Method::HEAD, url);
-        let not_found = [StatusCode::NOT_FOUND];
-        let answer = self
-            .call(
-                &target,
-                &operation,
-                request,
-                Scopes::pull(&target.repository),
-                &not_found,
-            )
-            .await?;
-        if !answer.status().is_success() {
-            return Ok(None);
-        }
-        Ok(Some(
-            answer
-                .header("content-length")
-                .and_then(|text| text.parse().ok())
-                .unwrap_or_default(),
-        ))
-    }
-
-    /// Deletes a blob.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the registry does not allow deletion.
-    pub async fn delete_blob(&self, reference: &Reference, digest: &Digest) -> Result<(), Error> {
-        let target = Target::new(reference)?;
-        let operation = Operation::DeleteBlob(digest.clone());
-        let url = self
-            .url(
-                &target,
-                &operation,
-                &format!("v2/{}/blobs/{digest}", target.repository),
-            )
-            .await?;
-        let request = Request::new(Method::DELETE, url);
-        self.call(
-            &target,
-            &operation,
-            request,
-            Scopes::delete(&target.repository),
-            &[],
-        )
-        .await?;
-        Ok(())
-    }
-
-    fn hasher(&self, reference: &Reference, descriptor: &Descriptor) -> Result<Hasher, Error> {
-        let digest = descriptor.digest();
-        Hasher::for_digest(digest).ok_or_else(|| {
-            let cause = Cause::Unsupported(format!(
-                "digests of algorithm {} are not supported",
-                digest.algorithm()
-            ));
-            match Target::new(reference) {
-                Ok(target) => target.error(cause, &Operation::GetBlob(digest.clone())),
-                Err(error) => error,
-            }
-        })
-    }
-
-    async fn open_blob(
-        &self,
+impl BlobStream {
+    pub(crate) async fn open(
+        client: &Client,
         reference: &Reference,
         descriptor: &Descriptor,
         offset: u64,
         hasher: Option<Hasher>,
     ) -> Result<BlobStream, Error> {
         let mut stream = BlobStream {
-            client: self.clone(),
+            client: client.clone(),
             target: Target::new(reference)?,
             digest: descriptor.digest().clone(),
             size: descriptor.size(),
@@ -207,7 +66,7 @@ impl Client {
             hasher,
             response: None,
             skip: 0,
-            delays: self.inner.retry.delays(),
+            delays: client.inner.retry.delays(),
             forgiven_at: offset,
             window: (Instant::now(), offset),
             done: false,
@@ -227,9 +86,7 @@ impl Client {
         }
         Ok(stream)
     }
-}
 
-impl BlobStream {
     /// The next bytes; `None` after the last.
     ///
     /// # Errors

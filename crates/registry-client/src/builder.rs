@@ -7,7 +7,8 @@ use crate::auth::Auth;
 use crate::client::{Client, Inner};
 use crate::credentials::{CredentialProvider, Credentials};
 use crate::endpoint::PlainHttp;
-use crate::error::{BoxError, Cause, Error, Operation, Place};
+use crate::error::{BoxError, Cause, Error, Place};
+use crate::operation::Operation;
 use crate::retry::Retry;
 use crate::tls::{self, TlsOptions};
 

@@ -10,9 +10,10 @@ use tokio::sync::OnceCell;
 use crate::auth::{Auth, Scopes};
 use crate::builder::{Builder, Timeouts};
 use crate::endpoint::{Endpoint, PlainHttp, Target, base_url};
-use crate::error::{Cause, Error, Operation};
+use crate::error::{Cause, Error};
 use crate::events::Event;
 use crate::http::Request;
+use crate::operation::Operation;
 use crate::retry::Retry;
 
 /// A client of any number of registries. Cheap to clone; clones share connections, tokens and what was

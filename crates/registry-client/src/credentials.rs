@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::error::BoxError;
 
@@ -78,6 +79,12 @@ impl CredentialProvider for HashMap<String, Credentials> {
     fn credentials<'a>(&'a self, registry: &'a str) -> CredentialFuture<'a> {
         let found = self.get(registry).cloned().unwrap_or_default();
         Box::pin(std::future::ready(Ok(found)))
+    }
+}
+
+impl<P: CredentialProvider + ?Sized> CredentialProvider for Arc<P> {
+    fn credentials<'a>(&'a self, registry: &'a str) -> CredentialFuture<'a> {
+        (**self).credentials(registry)
     }
 }
 

@@ -6,7 +6,8 @@ use oci_spec::distribution::Reference;
 use oci_spec::image::Digest;
 use url::{Host, Url};
 
-use crate::error::{Cause, Error, Operation, Place};
+use crate::error::{Cause, Error, Place};
+use crate::operation::Operation;
 
 /// Docker Hub's API answers under another name than the one in references.
 const DOCKER_HUB: &str = "docker.io";

@@ -4,66 +4,12 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use oci_spec::image::Digest;
 use reqwest::StatusCode;
 
+use crate::operation::Operation;
+use crate::words::ServerError;
+
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
-
-/// What was being attempted when an error happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Operation {
-    /// Building the client, or checking a reference, before anything was sent.
-    Prepare,
-    /// Asking whether the host speaks the registry API at all.
-    Ping,
-    /// Getting a token, for the scopes named.
-    Token(String),
-    /// Getting a manifest by the tag or digest named.
-    GetManifest(String),
-    /// Asking for a manifest's descriptor.
-    HeadManifest(String),
-    /// Uploading a manifest.
-    PutManifest(String),
-    /// Deleting a manifest or a tag.
-    DeleteManifest(String),
-    /// Downloading a blob.
-    GetBlob(Digest),
-    /// Asking whether a blob exists.
-    HeadBlob(Digest),
-    /// Uploading a blob.
-    PutBlob(Digest),
-    /// Mounting a blob from another repository.
-    MountBlob(Digest, String),
-    /// Deleting a blob.
-    DeleteBlob(Digest),
-    /// Listing tags.
-    ListTags,
-    /// Listing what refers to a manifest.
-    ListReferrers(Digest),
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Prepare => f.write_str("preparing a request"),
-            Self::Ping => f.write_str("asking for the registry API"),
-            Self::Token(scope) if scope.is_empty() => f.write_str("logging in"),
-            Self::Token(scope) => write!(f, "getting a token for {scope}"),
-            Self::GetManifest(what) => write!(f, "getting manifest {what}"),
-            Self::HeadManifest(what) => write!(f, "looking up manifest {what}"),
-            Self::PutManifest(what) => write!(f, "uploading manifest {what}"),
-            Self::DeleteManifest(what) => write!(f, "deleting manifest {what}"),
-            Self::GetBlob(digest) => write!(f, "downloading blob {digest}"),
-            Self::HeadBlob(digest) => write!(f, "looking up blob {digest}"),
-            Self::PutBlob(digest) => write!(f, "uploading blob {digest}"),
-            Self::MountBlob(digest, from) => write!(f, "mounting blob {digest} from {from}"),
-            Self::DeleteBlob(digest) => write!(f, "deleting blob {digest}"),
-            Self::ListTags => f.write_str("listing tags"),
-            Self::ListReferrers(digest) => write!(f, "listing referrers of {digest}"),
-        }
-    }
-}
 
 /// What sort of failure an [`Error`] is, for a caller that decides by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,25 +47,6 @@ pub enum ErrorKind {
     Credentials,
     /// The caller's data to be uploaded could not be read.
     Source,
-}
-
-/// One error in a registry's own words (the `errors` array of the distribution specification).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerError {
-    /// A code such as `MANIFEST_UNKNOWN`.
-    pub code: String,
-    /// The registry's message, control characters removed, at most 300 characters.
-    pub message: String,
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.code.is_empty(), self.message.is_empty()) {
-            (false, false) => write!(f, "{}: {}", self.code, self.message),
-            (false, true) => f.write_str(&self.code),
-            _ => f.write_str(&self.message),
-        }
-    }
 }
 
 /// A failed operation: where, what and why. [`kind`](Error::kind) sorts it.
@@ -353,82 +280,10 @@ impl StdError for Error {
     }
 }
 
-/// Takes the registry's own words from an error body: the specification's JSON, or a token
-/// service's `details`/`message`, or the first line of plain text.
-pub(crate) fn server_errors(body: &[u8]) -> Vec<ServerError> {
-    if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) {
-        let text = |v: &serde_json::Value, key: &str| {
-            v.get(key)
-                .and_then(|s| s.as_str())
-                .map(tidy)
-                .unwrap_or_default()
-        };
-        if let Some(list) = value.get("errors").and_then(|e| e.as_array()) {
-            return list
-                .iter()
-                .take(4)
-                .map(|e| ServerError {
-                    code: text(e, "code"),
-                    message: text(e, "message"),
-                })
-                .filter(|e| !e.code.is_empty() || !e.message.is_empty())
-                .collect();
-        }
-        let message = ["details", "message", "error_description", "error"]
-            .iter()
-            .map(|key| text(&value, key))
-            .find(|m| !m.is_empty());
-        return message
-            .map(|message| {
-                vec![ServerError {
-                    code: String::new(),
-                    message,
-                }]
-            })
-            .unwrap_or_default();
-    }
-    let text = String::from_utf8_lossy(body);
-    let line = text
-        .lines()
-        .map(str::trim)
-        .find(|l| !l.is_empty())
-        .unwrap_or_default();
-    if line.is_empty() || line.starts_with('<') {
-        return Vec::new();
-    }
-    vec![ServerError {
-        code: String::new(),
-        message: tidy(line),
-    }]
-}
-
-fn tidy(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn server_words_are_found() {
-        let spec = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#;
-        assert_eq!(
-            server_errors(spec)[0].to_string(),
-            "MANIFEST_UNKNOWN: manifest unknown"
-        );
-        assert_eq!(
-            server_errors(br#"{"details":"incorrect username or password"}"#)[0].message,
-            "incorrect username or password"
-        );
-        assert_eq!(
-            server_errors(b"bad \x1b[31mgateway\nmore")[0].message,
-            "bad [31mgateway"
-        );
-        assert!(server_errors(b"<html>").is_empty());
-        assert!(server_errors(b"").is_empty());
-    }
+    use crate::words::server_errors;
 
     #[test]
     fn message_names_place_and_cause() {
@@ -449,14 +304,5 @@ mod tests {
             "getting manifest latest of a/b at r.test: the registry answered 404 Not Found (MANIFEST_UNKNOWN)"
         );
         assert_eq!(error.kind(), ErrorKind::NotFound);
-    }
-
-    proptest! {
-        #[test]
-        fn any_body_is_survived(body in proptest::collection::vec(any::<u8>(), 0..512)) {
-            for error in server_errors(&body) {
-                prop_assert!(error.to_string().chars().count() <= 602);
-            }
-        }
     }
 }

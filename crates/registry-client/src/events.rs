@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oci_spec::image::Digest;
 
-use crate::error::Operation;
+use crate::operation::Operation;
 
 /// Something that happened on the way. Given to the callback of
 /// [`Client::with_events`](crate::Client::with_events), on the task that carries out the operation.

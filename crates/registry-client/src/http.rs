@@ -15,10 +15,12 @@ use crate::auth::Scopes;
 use crate::challenge;
 use crate::client::Client;
 use crate::endpoint::{Target, check_onward, origin_text, same_origin};
-use crate::error::{Cause, Error, Operation, server_errors};
+use crate::error::{Cause, Error};
 use crate::events::Event;
+use crate::operation::Operation;
 use crate::retry::{Delays, Retry, retry_after};
 use crate::tls;
+use crate::words::server_errors;
 
 const MAX_REDIRECTS: usize = 5;
 /// Of an error's body, this much is read, and for this long.

@@ -9,8 +9,9 @@ use url::Url;
 use crate::auth::Scopes;
 use crate::client::Client;
 use crate::endpoint::{Target, check_tag, same_origin};
-use crate::error::{Cause, Error, ErrorKind, Operation};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::http::Request;
+use crate::operation::Operation;
 
 const PAGE: usize = 1000;
 const MAX_PAGES: usize = 1000;

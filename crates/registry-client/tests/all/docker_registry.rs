@@ -9,6 +9,8 @@ use oci_spec::distribution::Reference;
 pub(crate) struct DockerRegistry {
     process: Child,
     pub(crate) port: u16,
+    /// Its configuration and data, for tests that change what it serves.
+    #[allow(dead_code)]
     pub(crate) directory: tempfile::TempDir,
 }
 
