@@ -51,6 +51,14 @@ pub enum ImagesError {
         /// The cause.
         source: Box<orlop_unionfs::Error>,
     },
+    /// The store of layers could not be leased or collected.
+    #[error("{operation}")]
+    Layers {
+        /// What was being done.
+        operation: &'static str,
+        /// The cause.
+        source: Box<orlop_unionfs::Error>,
+    },
     /// A thread could not be started, or ended before its time.
     #[error("running a thread to {doing}")]
     Thread {

@@ -34,6 +34,7 @@
 mod arriving;
 mod error;
 mod events;
+mod gc;
 mod layer;
 mod pipe;
 mod pull;
@@ -44,6 +45,7 @@ use orlop_unionfs::{Active, ApplyLimits, MountOptions, Rootfs, Snapshots};
 
 pub use error::{ImagesError, UnpackError};
 pub use events::PullEvent;
+pub use gc::Collected;
 pub use pull::Pulled;
 
 /// A store of images and the snapshots made of them. Cheap to clone.
@@ -105,21 +107,21 @@ impl Images {
         key: &str,
         how: &MountOptions,
     ) -> Result<(Active, Rootfs), ImagesError> {
-        // A collector in another process may take away a layer between the two steps.
-        const TRIES: usize = 3;
         let failed = |source| ImagesError::Snapshot {
             key: key.to_owned(),
             source: Box::new(source),
         };
-        let mut tries = 1;
-        let active = loop {
-            let parent = self.unpack(image)?;
-            match self.snapshots.prepare(key, parent.as_deref()) {
-                Ok(active) => break active,
-                Err(orlop_unionfs::Error::NoLayer { .. }) if tries < TRIES => tries += 1,
-                Err(error) => return Err(failed(error)),
+        let prepare = || self.snapshots.prepare(key, image.top().map(AsRef::as_ref));
+        let active = match prepare() {
+            Err(orlop_unionfs::Error::NoLayer { .. }) => {
+                // From here to the snapshot that stands on them no collector takes the layers away.
+                let _lease = unpack::lease(&self.snapshots, image)?;
+                self.unpack(image)?;
+                prepare()
             }
+            other => other,
         };
+        let active = active.map_err(failed)?;
         match active.mount(how) {
             Ok(root) => Ok((active, root)),
             Err(error) => {

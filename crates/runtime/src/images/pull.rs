@@ -31,6 +31,8 @@ pub struct Pulled {
     pub chain_id: Option<String>,
     /// Keeps the blobs, whether they are tagged or not, until the last clone of it is dropped.
     pub lease: Lease,
+    /// Keeps the layers for as long.
+    pub layers: Arc<orlop_unionfs::Lease>,
 }
 
 impl Images {
@@ -113,16 +115,13 @@ impl Images {
             layers,
         });
 
+        let leased = {
+            let (snapshots, image) = (self.snapshots.clone(), image.clone());
+            blocking(move || unpack::lease(&snapshots, &image)).await?
+        };
         let staged = self.layers(&client, name, &lease, &image, &tell).await?;
-        let (images, finished) = (self.clone(), image.clone());
-        let chain_id = blocking(move || {
-            if unpack::commit(&finished, staged)? {
-                return Ok(finished.top().map(ToString::to_string));
-            }
-            // A collector took a layer while others were on their way; the blobs are all here.
-            images.unpack(&finished)
-        })
-        .await?;
+        let finished = image.clone();
+        blocking(move || unpack::commit(&finished, staged)).await?;
         for layer in image.layers() {
             tell(PullEvent::Finished {
                 digest: layer.descriptor.digest().clone(),
@@ -130,9 +129,10 @@ impl Images {
         }
         Ok(Pulled {
             descriptor,
+            chain_id: image.top().map(ToString::to_string),
             image,
-            chain_id,
             lease,
+            layers: Arc::new(leased),
         })
     }
 

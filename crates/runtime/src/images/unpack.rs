@@ -93,44 +93,48 @@ pub(super) fn stage_stored(
     stage(snapshots, layer, Stoppable { inner: blob, stop }, limits)
 }
 
-/// Makes staged layers real, from the lowest. A layer missing below is `Ok(false)`: a collector took it.
-pub(super) fn commit(image: &Image, staged: Vec<Option<Staging>>) -> Result<bool, ImagesError> {
+/// Makes staged layers real, from the lowest.
+pub(super) fn commit(image: &Image, staged: Vec<Option<Staging>>) -> Result<(), ImagesError> {
     let mut parent: Option<&str> = None;
     for (layer, staging) in image.layers().iter().zip(staged) {
         let chain_id = layer.chain_id.as_ref();
         if let Some(staging) = staging {
-            match staging.commit(parent, chain_id) {
-                Ok(()) => {}
-                Err(orlop_unionfs::Error::NoLayer { .. }) => return Ok(false),
-                Err(error) => {
-                    return Err(ImagesError::Unpack {
-                        digest: layer.descriptor.digest().clone(),
-                        source: Box::new(error.into()),
-                    });
-                }
-            }
+            staging
+                .commit(parent, chain_id)
+                .map_err(|error| ImagesError::Unpack {
+                    digest: layer.descriptor.digest().clone(),
+                    source: Box::new(error.into()),
+                })?;
         }
         parent = Some(chain_id);
     }
-    Ok(true)
+    Ok(())
+}
+
+/// Keeps an image's layers from being collected, those that are still to come as well.
+pub(super) fn lease(
+    snapshots: &Snapshots,
+    image: &Image,
+) -> Result<orlop_unionfs::Lease, ImagesError> {
+    let chain_ids: Vec<&str> = image.chain_ids().map(AsRef::as_ref).collect();
+    snapshots
+        .lease(&chain_ids)
+        .map_err(|source| ImagesError::Layers {
+            operation: "leasing layers",
+            source: Box::new(source),
+        })
 }
 
 /// Unpacks all that is missing of an image in the store.
 pub(super) fn image(images: &Images, image: &Image) -> Result<Option<String>, ImagesError> {
-    // Collectors of other processes may undo our work, but not for ever.
-    const TRIES: usize = 3;
     let Some(top) = image.top() else {
         return Ok(None);
     };
-    for _ in 0..TRIES {
-        // A layer keeps those below it.
-        if images.snapshots.has(top.as_ref()) {
-            break;
-        }
+    // A layer keeps those below it.
+    if !images.snapshots.has(top.as_ref()) {
+        let _lease = lease(&images.snapshots, image)?;
         let staged = stage_missing(images, image)?;
-        if commit(image, staged)? {
-            break;
-        }
+        commit(image, staged)?;
     }
     Ok(Some(top.to_string()))
 }

@@ -223,6 +223,46 @@ async fn not_there() {
     place.assert_clean();
 }
 
+/// Collection takes what has lost its name and leaves what is in use.
+#[tokio::test]
+async fn collected() {
+    let source = Source::new();
+    source.image("kept", host(), &layers());
+    source.image("gone", host(), &[tar(&[("own", Some(noise(9, 1000)))])]);
+    let (kept, gone) = (source.publish("kept", &[]), source.publish("gone", &[]));
+    let place = Place::new();
+    let [first, second] = [&kept, &gone].map(|reference| {
+        let images = place.again();
+        let reference = reference.clone();
+        async move {
+            let pulled = images
+                .pull(&client(), &reference, &host(), |_| ())
+                .await
+                .unwrap();
+            (pulled.image.clone(), pulled.chain_id.unwrap())
+        }
+    });
+    let ((_, first), (image, second)) = (first.await, second.await);
+    place.images.store().untag(&gone).unwrap();
+    let (_snapshot, root) = place
+        .images
+        .rootfs(&image, "c1", &Default::default())
+        .unwrap();
+    drop(root);
+    let again = place.again();
+    let report = again.gc().unwrap();
+    assert_eq!(report.blobs.removed.len(), 3, "manifest, config and layer");
+    assert!(report.layers.layers.is_empty(), "a snapshot stands on it");
+    assert!(again.snapshots().has(&first) && again.snapshots().has(&second));
+    again.snapshots().remove("c1").unwrap();
+    assert_eq!(
+        again.gc().unwrap().layers.layers,
+        std::slice::from_ref(&second)
+    );
+    assert!(again.snapshots().has(&first) && !again.snapshots().has(&second));
+    assert!(again.gc().unwrap().blobs.removed.is_empty());
+}
+
 /// Without the blobs there is nothing to unpack.
 #[test]
 fn unpack_without_blobs() {

@@ -189,7 +189,7 @@ impl Place {
         let patience = Instant::now() + Duration::from_secs(10);
         loop {
             // The handle's own lease keeps what came in through it for as long as it lives.
-            self.again().store().gc().unwrap();
+            self.again().gc().unwrap();
             let left = self.leftovers();
             if left.is_empty() {
                 return;

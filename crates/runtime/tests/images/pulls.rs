@@ -319,6 +319,11 @@ fn unpack_alone() {
     let place = Place::new();
     let images =
         orlop_runtime::images::Images::new(source.store.clone(), place.images.snapshots().clone());
+    // Where a root is wanted it is unpacked at need.
+    let (snapshot, _root) = images
+        .rootfs(&image, "c1", &MountOptions::default())
+        .unwrap();
+    assert_eq!(snapshot.key(), "c1");
     assert_eq!(
         images.unpack(&image).unwrap(),
         image.top().map(ToString::to_string)
