@@ -135,18 +135,33 @@ pub(crate) fn run(
     Ok(loaded)
 }
 
+/// Names what was loaded. If one name cannot be given, those before it go back to what had them.
 fn finish(store: &Store, found: Vec<Found>, options: &LoadOptions) -> Result<Vec<Loaded>, Error> {
-    let mut loaded = Vec::with_capacity(found.len());
-    for Found { names, descriptor } in found {
-        store.keep(descriptor.digest())?;
-        if options.tag {
-            for name in &names {
-                store.tag(name, &descriptor)?;
+    let mut before: Vec<(Reference, Option<Descriptor>)> = Vec::new();
+    let mut name_all = || {
+        for Found { names, descriptor } in &found {
+            for name in names.iter().filter(|_| options.tag) {
+                before.push((name.clone(), store.resolve(name)?));
+                store.tag(name, descriptor)?;
             }
         }
-        loaded.push(Loaded { names, descriptor });
+        found
+            .iter()
+            .try_for_each(|image| store.keep(image.descriptor.digest()).map(|_| ()))
+    };
+    let named = name_all();
+    if let Err(error) = named {
+        for (name, had) in before.into_iter().rev() {
+            // The first error is the one to report.
+            let _ = match had {
+                Some(descriptor) => store.tag(&name, &descriptor).map(|()| true),
+                None => store.untag(&name),
+            };
+        }
+        return Err(error);
     }
-    Ok(loaded)
+    let loaded = |Found { names, descriptor }| Loaded { names, descriptor };
+    Ok(found.into_iter().map(loaded).collect())
 }
 
 /// The state of one load.

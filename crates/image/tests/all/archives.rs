@@ -401,3 +401,26 @@ fn saving_what_is_not_whole_says_so() {
         .collect();
     assert_eq!(contents.len(), 3);
 }
+
+/// The second of two names cannot be given: the first goes back to what had it.
+#[test]
+fn names_are_given_all_or_none() {
+    let from = scratch();
+    small_image(&from.store, "one", Compression::Gzip);
+    small_image(&from.store, "two", Compression::Gzip);
+    let archive = saved(&from.store, &["one", "two"]);
+    let to = scratch();
+    let name = reference::parse("one").unwrap();
+    let other = small_image(&to.store, "one", Compression::Zstd);
+    // A directory where the record of the second name belongs.
+    let record = digest::of(b"docker.io/library/two:latest");
+    std::fs::create_dir(to.store.path().join("tags").join(record.digest())).unwrap();
+    let blobs = to.store.blobs().unwrap().len();
+    assert!(load(&archive[..], &to.store, &LoadOptions::default()).is_err());
+    std::fs::remove_dir(to.store.path().join("tags").join(record.digest())).unwrap();
+    assert_eq!(to.store.resolve(&name).unwrap(), Some(other));
+    assert_eq!(to.store.tags().unwrap().len(), 1);
+    // The obstacle was in the way of clearing up as well.
+    to.store.gc().unwrap();
+    assert_eq!(to.store.blobs().unwrap().len(), blobs);
+}

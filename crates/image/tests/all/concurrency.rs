@@ -56,11 +56,18 @@ fn child() {
             let descriptor = store
                 .put(orlop_image::MediaType::ImageManifest, b"{}")
                 .unwrap();
+            let mut mine = Vec::new();
             for round in 0..20 {
                 let name = reference::parse(&format!("tag{argument}:{round}")).unwrap();
                 store.tag(&name, &descriptor).unwrap();
                 if round % 3 == 0 {
                     store.untag(&name).unwrap();
+                } else {
+                    mine.push(name.to_string());
+                }
+                let index = std::fs::read_to_string(dir.join("index.json")).unwrap();
+                for name in &mine {
+                    assert!(index.contains(name), "another process's index lacks {name}");
                 }
             }
         }
