@@ -3,6 +3,7 @@
 //! The kernel walks a filter once for every call number when it is loaded, so its shape is what a start pays for: a binary search
 //! over ranges of numbers is loaded some six times as fast as the linear list libseccomp emits.
 
+mod always;
 mod arch;
 mod bpf;
 mod docker;

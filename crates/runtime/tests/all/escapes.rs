@@ -174,3 +174,44 @@ fn no_inheritable_capability() {
         "CapInh:\t0000000000000000\n"
     );
 }
+
+/// CVE-2021-30465 and CVE-2024-45310: a directory on a mount's way is exchanged for a link while it is resolved and made.
+#[test]
+fn targets_that_are_exchanged_meanwhile() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let bench = Bench::new();
+    let outside = tempfile::tempdir().unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let (a, b) = (bench.rootfs.path.join("a"), bench.rootfs.path.join("b"));
+    std::fs::create_dir(&a).unwrap();
+    symlink(outside.path(), &b).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let swapper = std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).unwrap();
+            }
+        }
+    });
+    let mut started = 0;
+    for round in 0..40 {
+        let container = bench
+            .container()
+            .command(["true"])
+            .volume(data.path(), format!("/a/{round}/x"));
+        // A start may fail for it, but not reach out.
+        started += usize::from(container.output().is_ok());
+    }
+    stop.store(true, Ordering::Relaxed);
+    swapper.join().unwrap();
+    assert!(started > 0);
+    let reached: Vec<_> = std::fs::read_dir(outside.path())
+        .unwrap()
+        .flatten()
+        .collect();
+    assert!(reached.is_empty(), "{reached:?}");
+}

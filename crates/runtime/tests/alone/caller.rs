@@ -61,11 +61,9 @@ pub(crate) fn is_left_alone() {
             let Ok(before) = wait.recv() else { return };
             let own = sample::process().without_traffic();
             while !stop.load(Ordering::Relaxed) {
-                assert_eq!(
-                    sample::process().without_traffic(),
-                    own,
-                    "changed while a container starts"
-                );
+                sample::process()
+                    .without_traffic()
+                    .expect_as(&own, "while a container starts");
                 let now = sample::fds();
                 for (number, target) in &before.fds {
                     assert_eq!(
@@ -111,10 +109,9 @@ pub(crate) fn is_left_alone() {
                 .is_err()
         );
         // The sampler's own files come and go.
-        assert_eq!(
-            sample::process().without_traffic(),
-            before.clone().without_traffic(),
-            "changed by round {round}"
+        sample::process().without_traffic().expect_as(
+            &before.clone().without_traffic(),
+            &format!("by round {round}"),
         );
     }
     stop.store(true, Ordering::Relaxed);

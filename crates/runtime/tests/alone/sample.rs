@@ -116,11 +116,30 @@ pub(crate) fn children() -> Vec<String> {
 }
 
 impl Process {
-    /// What may differ while a start is under way: its own descriptors and children come and go.
+    /// What may differ while a start is under way: its own descriptors and children come and
+    /// go, and the test's threads end one after the other.
     pub(crate) fn without_traffic(mut self) -> Process {
         self.fds.clear();
         self.children.clear();
+        self.threads = 0;
         self
+    }
+
+    /// Ends the test unless `self` is as `before`, naming what is not.
+    pub(crate) fn expect_as(&self, before: &Process, when: &str) {
+        let lines = |process: &Process| {
+            format!("{process:#?}")
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let (before, now) = (lines(before), lines(self));
+        let differing: Vec<_> = now
+            .iter()
+            .filter(|line| !before.contains(line))
+            .chain(before.iter().filter(|line| !now.contains(line)))
+            .collect();
+        assert!(before == now, "changed {when}: {differing:#?}");
     }
 }
 
