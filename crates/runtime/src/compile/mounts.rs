@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use oci_spec::runtime::{Mount, Spec};
 use orlop_init::plan::{CBytes, Create, Op, Source};
 
-use super::namespaces::{NEWCGROUP, NEWIPC, NEWNET, NEWUSER, Namespaces};
+use super::namespaces::{NEWCGROUP, NEWIPC, NEWNET, NEWPID, NEWUSER, Namespaces};
 use super::options::{self, Options};
 use super::{CompileError, Settings, text};
 use crate::host::Hierarchy;
@@ -47,11 +47,13 @@ pub(super) fn compile(
                     "a mount that is no bind mount needs a type",
                 ));
             }
-            // A user namespace may not mount the queues of an ipc namespace it does not own.
+            // A user namespace may not mount what shows a namespace it does not own.
+            "proc" if namespaces.own(NEWUSER) && !namespaces.own(NEWPID) => {
+                ops.push(host_bind(b"/proc", target, &parsed));
+            }
             "mqueue" if namespaces.own(NEWUSER) && !namespaces.own(NEWIPC) => {
                 ops.push(host_bind(b"/dev/mqueue", target, &parsed))
             }
-            // Nor sysfs where the network namespace is another's.
             "sysfs" if namespaces.own(NEWUSER) && !namespaces.own(NEWNET) => {
                 ops.push(host_bind(b"/sys", target, &parsed))
             }

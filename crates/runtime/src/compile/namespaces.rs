@@ -13,6 +13,7 @@ pub(super) const NEWCGROUP: u64 = 0x0200_0000;
 pub(super) const NEWUTS: u64 = 0x0400_0000;
 pub(super) const NEWIPC: u64 = 0x0800_0000;
 pub(super) const NEWUSER: u64 = 0x1000_0000;
+pub(super) const NEWPID: u64 = 0x2000_0000;
 pub(super) const NEWNET: u64 = 0x4000_0000;
 
 #[derive(Debug, Default)]
