@@ -11,6 +11,7 @@ mod command;
 mod deps;
 mod lint;
 mod packages;
+mod soak;
 mod suites;
 mod tally;
 mod vm;
@@ -40,6 +41,8 @@ enum Chore {
     Test(suites::Options),
     /// Test with real images: from a registry to a running container, and to and from other tools
     Acceptance(acceptance::Options),
+    /// Start ten thousand containers from a busy program, and see that nothing hangs or stays
+    Soak(soak::Options),
     /// Install what the tests need, or say what is missing
     Packages,
     /// Check which crate knows which
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test(options) => suites::run(&options),
         Chore::Acceptance(options) => acceptance::run(&options),
+        Chore::Soak(options) => soak::run(&options),
         Chore::Packages => packages::ensure().map(|()| ExitCode::SUCCESS),
         Chore::Deps => deps::check().map(report),
         Chore::Vm(options) => vm::run(&options),
