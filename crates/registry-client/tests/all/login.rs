@@ -343,3 +343,47 @@ async fn no_plain_http_without_leave() {
     );
     assert!(server.asked().is_empty());
 }
+
+/// Only the proxy is spoken to; it sees which registry is meant.
+#[tokio::test]
+async fn through_a_proxy() {
+    let proxy = Hostile::start(|asked, _| match asked.method.as_str() {
+        "CONNECT" => Answer::new(502),
+        _ => Answer::new(200).body(manifest()),
+    })
+    .await;
+    let client = impatient()
+        .plain_http(PlainHttp::Hosts(vec!["plain.test".into()]))
+        .proxy(format!("http://{}", proxy.address), "direct.test")
+        .build()
+        .unwrap();
+    client
+        .manifest(&"plain.test/a".parse().unwrap())
+        .await
+        .unwrap();
+    let paths: Vec<String> = proxy.asked().into_iter().map(|a| a.path).collect();
+    assert_eq!(
+        paths,
+        [
+            "plain.test:443",
+            "http://plain.test/v2/",
+            "http://plain.test/v2/a/manifests/latest"
+        ]
+    );
+    let error = soon(client.manifest(&"direct.test/a".parse().unwrap()))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout),
+        "{error}"
+    );
+    assert_eq!(proxy.asked().len(), 3);
+    assert_eq!(
+        impatient()
+            .proxy("no address", "")
+            .build()
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Invalid
+    );
+}

@@ -290,3 +290,60 @@ async fn tls_with_an_own_authority() {
         ErrorKind::Tls
     );
 }
+
+/// A port that speaks both: whoever sits between could answer in the clear, so a certificate that does not verify ends it.
+#[tokio::test]
+async fn an_untrusted_certificate_is_no_leave_for_plain_http() {
+    use std::io::{Read, Write};
+
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            key.serialize_der().try_into().unwrap(),
+        )
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let reference = format!("localhost:{}/a", listener.local_addr().unwrap().port())
+        .parse()
+        .unwrap();
+    let plain = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&plain);
+    // Ends with the test program.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut first = [0];
+            if stream.peek(&mut first).is_ok() && first == [0x16] {
+                let mut tls =
+                    rustls::ServerConnection::new(std::sync::Arc::clone(&config)).unwrap();
+                let _ = tls.complete_io(&mut stream);
+            } else {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        }
+    });
+    let error = impatient()
+        .build()
+        .unwrap()
+        .ping(&reference)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+    assert_eq!(
+        plain.load(std::sync::atomic::Ordering::Relaxed),
+        0,
+        "asked in the clear"
+    );
+}
