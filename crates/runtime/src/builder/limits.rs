@@ -5,9 +5,9 @@ use oci_spec::runtime::PosixRlimitType;
 use super::{Builder, Rlimit};
 
 impl Builder {
-    /// Memory in bytes; beyond it the kernel kills a process of the container.
+    /// Memory in bytes, 6 MiB at least; beyond it the kernel kills a process of the container. 0 is no limit.
     pub fn memory(mut self, bytes: u64) -> Self {
-        self.settings.memory = Some(bytes);
+        self.settings.memory = (bytes != 0).then_some(bytes);
         self
     }
 
@@ -23,9 +23,9 @@ impl Builder {
         self
     }
 
-    /// Processors' worth of time: 1.5 is one and a half.
+    /// Processors' worth of time: 1.5 is one and a half. 0 is no limit.
     pub fn cpus(mut self, cpus: f64) -> Self {
-        self.settings.cpus = Some(cpus);
+        self.settings.cpus = (cpus != 0.0).then_some(cpus);
         self
     }
 
@@ -47,9 +47,9 @@ impl Builder {
         self
     }
 
-    /// Processes and threads it may have; -1 is no limit.
+    /// Processes and threads it may have; 0 and less is no limit.
     pub fn pids(mut self, limit: i64) -> Self {
-        self.settings.pids = Some(limit);
+        self.settings.pids = Some(if limit <= 0 { -1 } else { limit });
         self
     }
 

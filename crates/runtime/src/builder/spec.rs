@@ -178,11 +178,10 @@ fn environment(settings: &Container, facts: &Facts<'_>, home: &str) -> Result<Ve
         .hostname
         .clone()
         .unwrap_or_else(|| facts.id.short().to_owned());
-    let mut defaults = vec![
-        ("PATH", DEFAULT_PATH),
-        ("HOSTNAME", &hostname),
-        ("HOME", home),
-    ];
+    let mut defaults = vec![("PATH", DEFAULT_PATH), ("HOME", home)];
+    if settings.hostname.is_some() || !settings.host_uts {
+        defaults.push(("HOSTNAME", &hostname));
+    }
     if settings.terminal.is_some() {
         defaults.push(("TERM", "xterm"));
     }
@@ -342,6 +341,8 @@ fn linux(settings: &Container, facts: &Facts<'_>, maps: Option<&Maps>) -> Result
 }
 
 const CPU_PERIOD_US: u64 = 100_000;
+/// Docker's least memory limit: below it not even the set-up fits.
+const LEAST_MEMORY: u64 = 6 << 20;
 
 fn resources(
     settings: &Container,
@@ -350,6 +351,11 @@ fn resources(
 ) -> Result<LinuxResources, Error> {
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let mut out = LinuxResources::default();
+    if let Some(limit) = settings.memory.filter(|limit| *limit < LEAST_MEMORY) {
+        return Err(Error::invalid(format!(
+            "a memory limit of {limit} bytes is below the least one, 6 MiB"
+        )));
+    }
     if settings.memory.is_some()
         || settings.memory_swap.is_some()
         || settings.memory_reservation.is_some()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use orlop_runtime::ExitStatus;
+use orlop_runtime::{ErrorKind, ExitStatus};
 
 use super::support::*;
 
@@ -134,8 +134,28 @@ fn limits_hold() {
         "{:?} for {used:?}",
         begun.elapsed()
     );
-    let error = bench.container().command(["true"]).memory(1).start();
-    assert!(error.is_err() || error.unwrap().wait().is_ok());
+    for impossible in [
+        bench.container().memory(1),
+        bench.container().cpus(-1.0),
+        bench.container().cpus(f64::NAN),
+        bench.container().memory(64 << 20).memory_swap(32 << 20),
+    ] {
+        let error = impossible.command(["true"]).start().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{}", chain(&error));
+    }
+    let unlimited = bench
+        .container()
+        .command(["sleep", "1000"])
+        .memory(0)
+        .pids(0)
+        .cpus(0.0)
+        .start()
+        .unwrap();
+    let stats = unlimited.stats().unwrap().unwrap();
+    assert_eq!(
+        (stats.memory.unwrap().limit, stats.pids.unwrap().limit),
+        (None, None)
+    );
 }
 
 #[test]

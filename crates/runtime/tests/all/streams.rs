@@ -58,6 +58,19 @@ fn null_files_and_further_descriptors() {
 }
 
 #[test]
+fn many_descriptors_whatever_their_numbers() {
+    let bench = Bench::new();
+    let mut builder = bench.sh("for n in $(seq 3 60); do eval \"read word <&$n\"; echo $n $word; done | awk '$1 != $2' ; ls /proc/self/fd | wc -l");
+    for number in 3..=60 {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writeln!(writer, "{number}").unwrap();
+        builder = builder.fd(number, reader);
+    }
+    // 58, the three streams, and the listing's own.
+    assert_eq!(run(builder), "62\n");
+}
+
+#[test]
 fn a_terminal() {
     let bench = Bench::new();
     let mut container = bench
