@@ -222,10 +222,10 @@ fn privilege_is_missed_by_name() {
 fn as_a_user_with_helpers() {
     let prepare = format!(
         "mount -t tmpfs tmpfs /mnt
-         printf '%s' '{SUB_IDS}' >/mnt/subuid; cp /mnt/subuid /mnt/subgid
-         (cat /etc/passwd; echo somebody:x:{SOMEBODY}:{SOMEBODY}::/:/bin/sh) >/mnt/passwd
-         touch /etc/subuid /etc/subgid
-         for file in subuid subgid passwd; do mount --bind /mnt/$file /etc/$file; done"
+         cp -a /etc /mnt/etc
+         printf '%s' '{SUB_IDS}' | tee /mnt/etc/subuid >/mnt/etc/subgid
+         echo somebody:x:{SOMEBODY}:{SOMEBODY}::/:/bin/sh >>/mnt/etc/passwd
+         mount --bind /mnt/etc /etc"
     );
     if again_as_somebody("users::as_a_user_with_helpers", &prepare) {
         return;
