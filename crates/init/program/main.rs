@@ -97,10 +97,11 @@ fn receive(channel: Fd, slots: &mut [i32; SLOTS]) -> Result<(Fd, Fd)> {
 
 /// Moves a slot away from the numbers that the plan gives to the program.
 fn make_room(slot: &mut i32, first_free: u32) {
-    if *slot >= 0 && (*slot as u32) < first_free {
-        if let Ok(copy) = sys::dup_above(*slot, first_free) {
-            drop(Fd::own(core::mem::replace(slot, copy.keep())));
-        }
+    if *slot >= 0
+        && (*slot as u32) < first_free
+        && let Ok(copy) = sys::dup_above(*slot, first_free)
+    {
+        drop(Fd::own(core::mem::replace(slot, copy.keep())));
     }
 }
 

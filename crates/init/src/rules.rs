@@ -50,6 +50,7 @@ struct State {
     foreign: u64,
     cloned: bool,
     rooted: bool,
+    pivoted: bool,
     /// Mounts made from here on stay in the container's namespace.
     secluded: bool,
 }
@@ -85,6 +86,24 @@ impl State {
         Ok(())
     }
 
+    fn source(&self, source: &Source) -> Result<(), &'static str> {
+        let path = match source {
+            Source::HostPath { path, .. }
+            | Source::NewIn {
+                directory: path, ..
+            } => path,
+            _ => return Ok(()),
+        };
+        require(
+            path.starts_with(b"/"),
+            "a path of the host must be absolute",
+        )?;
+        require(
+            !self.pivoted,
+            "the host's paths are gone after the change of root",
+        )
+    }
+
     fn mounting(&self) -> Result<(), &'static str> {
         require(self.foreign & NEWNS != 0, OWN_MOUNTS)?;
         require(
@@ -104,20 +123,25 @@ impl State {
                 self.mounting()?;
                 require(!self.rooted, "there is one root")?;
                 self.rooted = true;
-                source_rules(source)?;
+                self.source(source)?;
             }
             Op::Mount { source, .. } => {
                 self.mounting()?;
-                source_rules(source)?;
+                self.source(source)?;
             }
             Op::Mask { .. } | Op::ReadOnly { .. } | Op::RootReadOnly => self.mounting()?,
             Op::Pivot => {
                 self.mounting()?;
                 require(self.rooted, "needs a root before it")?;
+                self.pivoted = true;
             }
             Op::Mkdir { .. } | Op::Device { .. } | Op::Symlink { .. } => self.mounting()?,
             Op::Terminal { console: true, .. } => self.mounting()?,
             Op::WorkingDirectory { create, .. } => {
+                require(
+                    !self.rooted || self.pivoted,
+                    "would be lost with the change of root",
+                )?;
                 require(mounts || !create, "would write to the caller's root")?;
             }
             Op::Hostname { .. } | Op::Domainname { .. } => {
@@ -160,6 +184,10 @@ impl State {
             Op::Exec {
                 candidates, argv, ..
             } => {
+                require(
+                    !self.rooted || self.pivoted,
+                    "would run in the caller's root: the root is not changed yet",
+                )?;
                 require(!candidates.is_empty(), "there is nothing to execute")?;
                 require(!argv.is_empty(), "a program needs a name for itself")?;
             }
@@ -170,20 +198,6 @@ impl State {
 }
 
 const OWN_MOUNTS: &str = "would change the caller's mounts: a mount namespace is needed";
-
-fn source_rules(source: &Source) -> Result<(), &'static str> {
-    let path = match source {
-        Source::HostPath { path, .. }
-        | Source::NewIn {
-            directory: path, ..
-        } => path,
-        _ => return Ok(()),
-    };
-    require(
-        path.starts_with(b"/"),
-        "a path of the host must be absolute",
-    )
-}
 
 fn require(holds: bool, reason: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(reason) }

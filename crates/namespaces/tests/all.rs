@@ -22,5 +22,7 @@ mod robust;
 mod start;
 #[path = "all/support.rs"]
 mod support;
+#[path = "all/sys.rs"]
+mod sys;
 #[path = "all/users.rs"]
 mod users;

@@ -163,7 +163,6 @@ fn late() -> impl Strategy<Value = Op> {
                 ambient,
             }
         }),
-        (text(), any::<bool>()).prop_map(|(path, create)| Op::WorkingDirectory { path, create }),
         any::<u32>().prop_map(|first| Op::CloseFrom { first }),
     ]
 }
@@ -179,8 +178,10 @@ fn plan() -> impl Strategy<Value = Plan> {
         });
     let cgroup = proptest::option::of(slot());
     let root = (source(), any::<u64>());
-    (vec(early(), 0..4), cgroup, root, vec(late(), 0..12), exec).prop_map(
-        |(early, cgroup, (source, attributes), late, exec)| {
+    let directory = proptest::option::of((text(), any::<bool>()));
+    let end = (directory, exec);
+    (vec(early(), 0..4), cgroup, root, vec(late(), 0..12), end).prop_map(
+        |(early, cgroup, (source, attributes), late, (directory, exec))| {
             let mut ops = early;
             ops.push(Op::Clone {
                 flags: 0x7e02_0000,
@@ -189,7 +190,9 @@ fn plan() -> impl Strategy<Value = Plan> {
             ops.push(Op::Propagation { flags: 1 << 18 });
             ops.push(Op::Root { source, attributes });
             ops.extend(late);
-            ops.extend([Op::Pivot, exec]);
+            ops.push(Op::Pivot);
+            ops.extend(directory.map(|(path, create)| Op::WorkingDirectory { path, create }));
+            ops.push(exec);
             Plan::new(ops)
         },
     )

@@ -175,6 +175,20 @@ fn mounts_wait_until_nothing_leaks_to_the_host() {
 
 #[test]
 fn what_cannot_work_is_refused() {
+    let root = || Op::Root {
+        source: tmpfs(),
+        attributes: 0,
+    };
+    let host = || {
+        mount(Source::HostPath {
+            path: "/h".into(),
+            recursive: false,
+        })
+    };
+    let workdir = Op::WorkingDirectory {
+        path: "/".into(),
+        create: false,
+    };
     let table = [
         (
             vec![
@@ -209,6 +223,10 @@ fn what_cannot_work_is_refused() {
         (vec![clone(0), Op::JoinCgroupV1 { slot: Slot(0) }], 1),
         (vec![clone(0x100)], 0),
         (vec![clone(MOUNT), private(), Op::Pivot], 2),
+        (vec![clone(MOUNT), private(), root()], 3),
+        (vec![clone(MOUNT), private(), root(), root()], 3),
+        (vec![clone(MOUNT), private(), root(), workdir, Op::Pivot], 3),
+        (vec![clone(MOUNT), private(), root(), Op::Pivot, host()], 4),
         (
             vec![
                 clone(MOUNT),

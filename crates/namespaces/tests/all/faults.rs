@@ -338,6 +338,10 @@ fn each_names_itself() {
         if !ops.iter().any(|op| matches!(op, Op::Clone { .. })) {
             ops.push(clone(&[]));
         }
+        let rooted = ops.iter().any(|op| matches!(op, Op::Root { .. }));
+        if rooted && !ops.contains(&Op::Pivot) {
+            ops.push(Op::Pivot);
+        }
         ops.push(exec(&["/bin/true"]));
         let resources = Resources {
             slots: vec![null.as_fd()],

@@ -12,6 +12,7 @@ use orlop_init::{Op, Plan, Slot};
 use orlop_namespaces::{ExitStatus, Kind, Resources, SpawnError, WaitError};
 
 use crate::support::*;
+use crate::sys::handle;
 
 /// A container's namespaces as far as the caller may have them.
 fn plan() -> Plan {

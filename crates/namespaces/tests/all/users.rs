@@ -173,6 +173,29 @@ fn as_a_user_alone() {
 }
 
 #[test]
+fn a_users_clocks() {
+    if again_as_somebody("users::a_users_clocks", "") {
+        return;
+    }
+    if !std::path::Path::new("/proc/self/ns/time").exists() {
+        println!("a kernel without time namespaces");
+        return;
+    }
+    let ops = vec![
+        clone(&[Kind::User, Kind::Mount, Kind::Pid]),
+        Op::AwaitIdMaps { uid: 0, gid: 0 },
+        Op::TimeOffsets {
+            text: text("boottime 864000 0"),
+        },
+        exec(&["/bin/cat", "/proc/uptime"]),
+    ];
+    let said = output_with(ops, &[], Some(own_maps())).unwrap().1;
+    let own = fs::read_to_string("/proc/uptime").unwrap();
+    let uptime = |text: &str| text.split('.').next().unwrap().parse::<u64>().unwrap();
+    assert!(uptime(&said) >= uptime(&own) + 863_990, "{said}");
+}
+
+#[test]
 fn a_user_may_map_nothing_else() {
     if again_as_somebody("users::a_user_may_map_nothing_else", "") {
         return;
