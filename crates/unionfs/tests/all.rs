@@ -29,3 +29,6 @@ mod processes;
 
 #[path = "all/cost.rs"]
 mod cost;
+
+#[path = "all/committing.rs"]
+mod committing;

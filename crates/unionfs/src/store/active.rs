@@ -1,14 +1,15 @@
 //! Snapshots by key: writable ones over a stack of layers, and read-only views of one.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{self, FlockOperation, Mode, RenameFlags};
 use rustix::io::Errno;
 
+use super::commit;
 use super::inner::{ACTIVE, Inner, STAGING};
 use super::record::{self, ActiveKind, ActiveRecord};
-use super::staging::inherit_root;
+use super::staging::{self, inherit_root};
 use crate::error::At;
 use crate::id::{ChainId, Key};
 use crate::mount::{self, MountOptions, Rootfs};
@@ -142,21 +143,40 @@ fn fill(inner: &Inner, staging: impl AsFd, name: &str, record: &ActiveRecord) ->
 /// Finds a snapshot by key.
 pub(crate) fn find(inner: &Arc<Inner>, key: &str) -> Result<Handle, Error> {
     let key = Key::parse(key)?;
+    let dir = open(inner, key.as_str())?;
+    let shown = inner.path.join(ACTIVE).join(key.as_str());
     let missing = || Error::NoSnapshot {
         key: key.as_str().to_owned(),
     };
-    let active = inner.directory(ACTIVE)?;
-    let shown = inner.path.join(ACTIVE).join(key.as_str());
-    let dir = match fsutil::open_dir(&active, key.as_str().as_bytes()) {
-        Err(Errno::NOENT) => return Err(missing()),
-        other => other.at("opening", &shown)?,
-    };
-    let record = record::read(&dir, RECORD, &shown)?.ok_or_else(missing)?;
+    let record: ActiveRecord = record::read(&dir, RECORD, &shown)?.ok_or_else(missing)?;
+    let cut_short = fsutil::stat(&dir, staging::RECORD.as_bytes()).at("examining", &shown)?;
+    if cut_short.is_some() {
+        // Somebody commits it now, or died while doing so.
+        let dir = open_locked(inner, key.as_str())?;
+        commit::recover(inner, &dir, key.as_str())?;
+    }
     Ok(Handle {
         inner: Arc::clone(inner),
         key,
         record,
     })
+}
+
+fn open(inner: &Inner, key: &str) -> Result<OwnedFd, Error> {
+    match fsutil::open_dir(inner.directory(ACTIVE)?, key.as_bytes()) {
+        Err(Errno::NOENT) => Err(Error::NoSnapshot {
+            key: key.to_owned(),
+        }),
+        other => other.at("opening", inner.path.join(ACTIVE).join(key)),
+    }
+}
+
+/// Opens a snapshot's directory and waits for whoever changes it as a whole.
+pub(crate) fn open_locked(inner: &Inner, key: &str) -> Result<OwnedFd, Error> {
+    let dir = open(inner, key)?;
+    fs::flock(&dir, FlockOperation::LockExclusive)
+        .at("locking", inner.path.join(ACTIVE).join(key))?;
+    Ok(dir)
 }
 
 /// Removes a snapshot by key, whatever state it is in.

@@ -1,14 +1,14 @@
 //! A snapshot that becomes a layer.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{self, FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 
-use super::active::{self, UPPER};
-use super::inner::{ACTIVE, Inner, STAGING};
-use super::record::ActiveKind;
-use super::staging::{NewLayer, Staging, publish};
+use super::active::{self, Handle, UPPER};
+use super::inner::{ACTIVE, Inner, STAGING, TREES, rename_directory};
+use super::record::{self, ActiveKind, LayerRecord};
+use super::staging::{NewLayer, RECORD, Staging, discard_unused, reveal, settle};
 use super::usage;
 use crate::apply::ApplyLimits;
 use crate::diff::{self, DiffOptions};
@@ -27,48 +27,79 @@ pub(crate) fn commit(inner: &Arc<Inner>, key: &str, chain_id: &str) -> Result<()
     }
     if flatten::exists(&snapshot)? {
         commit_copy(inner, &snapshot, chain_id)?;
-        return active::remove(inner, key);
+    } else {
+        commit_upper(inner, &snapshot, &id)?;
     }
-    let hold = inner.lock(FlockOperation::LockShared)?;
-    if inner.record(&id)?.is_none() {
-        let parent = snapshot
-            .record
-            .parent
-            .as_deref()
-            .map(ChainId::parse)
-            .transpose()?;
-        let below = parent.as_ref().map(|p| inner.need_record(p)).transpose()?;
-        let dir = inner.directory(ACTIVE)?;
-        let shown = inner.path.join(ACTIVE).join(key);
-        let dir = match fsutil::open_dir(&dir, key.as_bytes()) {
-            Err(Errno::NOENT) => {
-                return Err(Error::NoSnapshot {
-                    key: key.to_owned(),
-                });
-            }
-            other => other.at("opening", &shown)?,
-        };
-        let upper = fsutil::open_dir(&dir, UPPER.as_bytes()).at("opening", shown.join(UPPER))?;
-        let usage = usage::of_tree(&upper)?;
-        fs::syncfs(&upper).at("writing", &shown)?;
-        let layer = NewLayer {
-            id: &id,
-            parent: parent.as_ref(),
-            below: below.as_ref(),
-            diff_id: None,
-            has_root: true,
-            opaque: false,
-            bytes: usage.bytes,
-            entries: usage.inodes,
-        };
-        publish(inner, std::os::fd::AsFd::as_fd(&dir), UPPER, layer)?;
-    }
-    drop(hold);
     active::remove(inner, key)
 }
 
+/// The upper directory itself becomes the layer's tree: nothing is copied.
+///
+/// Its place and the record are written down before it moves, so that a crash at any point loses nothing: see [`recover`].
+fn commit_upper(inner: &Inner, snapshot: &Handle, id: &ChainId) -> Result<(), Error> {
+    let key = snapshot.key.as_str();
+    let shown = inner.path.join(ACTIVE).join(key);
+    let dir = active::open_locked(inner, key)?;
+    let _hold = inner.lock(FlockOperation::LockShared)?;
+    if inner.record(id)?.is_some() {
+        return Ok(());
+    }
+    let parent = snapshot
+        .record
+        .parent
+        .as_deref()
+        .map(ChainId::parse)
+        .transpose()?;
+    let below = parent.as_ref().map(|p| inner.need_record(p)).transpose()?;
+    let upper = fsutil::open_dir(&dir, UPPER.as_bytes()).at("opening", shown.join(UPPER))?;
+    let usage = usage::of_tree(&upper)?;
+    let layer = NewLayer {
+        id,
+        parent: parent.as_ref(),
+        below: below.as_ref(),
+        diff_id: None,
+        has_root: true,
+        opaque: false,
+        bytes: usage.bytes,
+        entries: usage.inodes,
+    };
+    let number = inner.reserve_tree()?;
+    let record = layer.record(number.clone());
+    let moved = record::write(&dir, RECORD, &record, &shown).and_then(|_| {
+        fs::syncfs(&upper).at("writing", &shown)?;
+        let trees = inner.directory(TREES)?;
+        rename_directory(&dir, UPPER, &trees, &number, RenameFlags::empty())
+            .at("committing", &shown)?;
+        fs::fsync(&trees).at("writing", inner.path.join(TREES))?;
+        reveal(inner, dir.as_fd(), &record)?;
+        settle(inner, true)
+    });
+    if moved.is_err() {
+        recover(inner, &dir, key)?;
+    }
+    discard_unused(inner, vec![&record])?;
+    moved
+}
+
+/// Takes back a commit that was cut short: the record beside the snapshot says where its upper directory went.
+///
+/// `dir` is the snapshot's directory, locked.
+pub(crate) fn recover(inner: &Inner, dir: &OwnedFd, key: &str) -> Result<(), Error> {
+    let shown = inner.path.join(ACTIVE).join(key);
+    let Some(record) = record::read::<LayerRecord>(dir, RECORD, &shown)? else {
+        return Ok(());
+    };
+    let upper = fsutil::stat(dir, UPPER.as_bytes()).at("examining", shown.join(UPPER))?;
+    if let (None, Some(number)) = (upper, record.trees.first()) {
+        let trees = inner.directory(TREES)?;
+        rename_directory(&trees, number, dir, UPPER, RenameFlags::NOREPLACE)
+            .at("recovering", shown.join(UPPER))?;
+    }
+    fs::unlinkat(dir, RECORD, AtFlags::empty()).at("removing", shown.join(RECORD))
+}
+
 /// A copy has no marks of what changed: its diff says it.
-fn commit_copy(inner: &Arc<Inner>, snapshot: &active::Handle, chain_id: &str) -> Result<(), Error> {
+fn commit_copy(inner: &Arc<Inner>, snapshot: &Handle, chain_id: &str) -> Result<(), Error> {
     let shown = inner.path.join(STAGING);
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let file = fs::openat(

@@ -158,6 +158,12 @@ fn snapshots(
         let Ok(snapshot) = fsutil::open_dir(&dir, key.as_bytes()) else {
             continue;
         };
+        // A commit that was cut short: the snapshot's own data is there now.
+        if let Ok(Some(record)) =
+            record::read::<LayerRecord>(&snapshot, super::staging::RECORD, &shown)
+        {
+            trees.extend(record.trees);
+        }
         match record::read::<ActiveRecord>(&snapshot, RECORD, &shown) {
             Ok(Some(record)) => {
                 wanted.extend(record.parent);

@@ -162,7 +162,7 @@ impl Inner {
         let trash = self.directory(TRASH)?;
         loop {
             let to = self.unique("x");
-            match rename_directory(&dir, name, &trash, &to) {
+            match rename_directory(&dir, name, &trash, &to, RenameFlags::NOREPLACE) {
                 Ok(()) => return Ok(Some(to)),
                 Err(Errno::NOENT) => return Ok(None),
                 Err(Errno::EXIST) => {}
@@ -187,11 +187,35 @@ impl Inner {
         })
     }
 
-    /// Gives a tree, which lies at `name` in `from`, its place among the layers.
+    /// Gives a tree, which lies at `name` in `from`, its place among the layers. It is durable with the next `syncfs`.
     pub(crate) fn place_tree(&self, from: impl AsFd, name: &str) -> Result<String, Error> {
         let trees = self.directory(TREES)?;
+        loop {
+            let number = self.next_number(&trees)?;
+            match rename_directory(&from, name, &trees, &number, RenameFlags::NOREPLACE) {
+                Ok(()) => return Ok(number),
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e).at("committing", self.path.join(TREES).join(&number)),
+            }
+        }
+    }
+
+    /// Takes a place among the layers with an empty directory, which a tree can be renamed over.
+    pub(crate) fn reserve_tree(&self) -> Result<String, Error> {
+        let trees = self.directory(TREES)?;
+        loop {
+            let number = self.next_number(&trees)?;
+            match fs::mkdirat(&trees, &number, Mode::RWXU) {
+                Ok(()) => return Ok(number),
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e).at("committing", self.path.join(TREES).join(&number)),
+            }
+        }
+    }
+
+    fn next_number(&self, trees: &OwnedFd) -> Result<String, Error> {
         if self.next_tree.load(Ordering::Relaxed) == 0 {
-            let names = fsutil::list(&trees).at("listing", self.path.join(TREES))?;
+            let names = fsutil::list(trees).at("listing", self.path.join(TREES))?;
             let highest = names
                 .iter()
                 .filter_map(|(n, _)| parse36(n.to_bytes()))
@@ -199,17 +223,7 @@ impl Inner {
             self.next_tree
                 .fetch_max(highest.map_or(0, |n| n + 1), Ordering::Relaxed);
         }
-        loop {
-            let number = base36(self.next_tree.fetch_add(1, Ordering::Relaxed));
-            match rename_directory(&from, name, &trees, &number) {
-                Ok(()) => {
-                    fs::fsync(&trees).at("writing", self.path.join(TREES))?;
-                    return Ok(number);
-                }
-                Err(Errno::EXIST) => {}
-                Err(e) => return Err(e).at("committing", self.path.join(TREES).join(&number)),
-            }
-        }
+        Ok(base36(self.next_tree.fetch_add(1, Ordering::Relaxed)))
     }
 
     pub(crate) fn open_trees(&self, names: &[String]) -> Result<Vec<OwnedFd>, Error> {
@@ -224,20 +238,21 @@ impl Inner {
 
 /// Moves a directory to another parent. An ordinary user may do that only with one that is writable itself, as its `..`
 /// changes; a layer's root often is not.
-fn rename_directory(
+pub(crate) fn rename_directory(
     from: impl AsFd,
     name: &str,
     to: impl AsFd,
     new: &str,
+    flags: RenameFlags,
 ) -> rustix::io::Result<()> {
-    match fs::renameat_with(from.as_fd(), name, to.as_fd(), new, RenameFlags::NOREPLACE) {
+    match fs::renameat_with(from.as_fd(), name, to.as_fd(), new, flags) {
         Err(Errno::ACCESS) => {}
         other => return other,
     }
     let dir = fsutil::open_dir(&from, name.as_bytes())?;
     let mode = Mode::from_raw_mode(fs::fstat(&dir)?.st_mode & 0o7777);
     fs::fchmod(&dir, mode | Mode::RWXU)?;
-    let result = fs::renameat_with(from.as_fd(), name, to.as_fd(), new, RenameFlags::NOREPLACE);
+    let result = fs::renameat_with(from.as_fd(), name, to.as_fd(), new, flags);
     fs::fchmod(&dir, mode)?;
     result
 }

@@ -104,6 +104,15 @@ impl Snapshots {
         Staging::new(Arc::clone(&self.inner))
     }
 
+    /// Commits layers that were unpacked, each with its parent and its chain id: as [`Staging::commit`] for one after the
+    /// other, the lowest first, but all data is made durable in one go, which is what takes the time.
+    ///
+    /// # Errors
+    /// As [`Staging::commit`]; layers below the one that failed may be committed then, or not.
+    pub fn commit_all(&self, layers: Vec<(Staging, Option<&str>, &str)>) -> Result<(), Error> {
+        staging::commit_all(&self.inner, layers)
+    }
+
     /// Makes a writable snapshot on top of a layer, or of nothing.
     ///
     /// # Errors

@@ -1,13 +1,15 @@
 //! A layer on its way: unpacked beside the store's layers, committed by one rename.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{self, AtFlags, FlockOperation, RenameFlags};
 use rustix::io::Errno;
 
-use super::inner::{Inner, RECORDS, STAGING};
+use super::inner::{Inner, RECORDS, STAGING, TREES};
 use super::record::{self, LayerRecord};
 use crate::apply::{self, Applied, ApplyLimits, Unpacked};
 use crate::error::At;
@@ -102,33 +104,67 @@ impl Staging {
     /// # Errors
     /// [`Error::NoLayer`] if the parent is not committed, [`Error::Archive`] for a hard link to a file that neither this
     /// layer nor those below have, [`Error::Io`].
-    pub fn commit(mut self, parent: Option<&str>, chain_id: &str) -> Result<(), Error> {
+    pub fn commit(self, parent: Option<&str>, chain_id: &str) -> Result<(), Error> {
+        let inner = Arc::clone(&self.inner);
+        commit_all(&inner, vec![(self, parent, chain_id)])
+    }
+
+    fn shown(&self) -> PathBuf {
+        self.inner.path.join(STAGING).join(&self.name)
+    }
+}
+
+/// Commits layers, each on top of one that is committed already or stands before it: all data becomes durable in one go,
+/// and then the layers appear, the lowest first.
+pub(crate) fn commit_all(
+    inner: &Inner,
+    layers: Vec<(Staging, Option<&str>, &str)>,
+) -> Result<(), Error> {
+    let _hold = inner.lock(FlockOperation::LockShared)?;
+    let mut placed = Vec::new();
+    let result = place_all(inner, layers, &mut placed).and_then(|()| {
+        // What was placed is still without a record. One call makes trees, their places and the records' contents durable.
+        if let Some((staging, _)) = placed.first() {
+            fs::syncfs(&staging.tree).at("writing", staging.shown())?;
+        }
+        for (staging, record) in &placed {
+            reveal(inner, staging.dir.as_fd(), record)?;
+        }
+        settle(inner, !placed.is_empty())
+    });
+    discard_unused(inner, placed.iter().map(|(_, record)| record).collect())?;
+    result
+}
+
+fn place_all(
+    inner: &Inner,
+    layers: Vec<(Staging, Option<&str>, &str)>,
+    placed: &mut Vec<(Staging, LayerRecord)>,
+) -> Result<(), Error> {
+    for (mut staging, parent, chain_id) in layers {
         let id = ChainId::parse(chain_id)?;
         let parent = parent.map(ChainId::parse).transpose()?;
-        let (applied, unpacked) = self.unpacked.take().ok_or_else(|| Error::Corrupt {
-            path: self.inner.path.join(STAGING).join(&self.name),
+        let (applied, unpacked) = staging.unpacked.take().ok_or_else(|| Error::Corrupt {
+            path: staging.shown(),
             reason: "no layer was unpacked here, or only a part of one".to_owned(),
         })?;
-        let inner = Arc::clone(&self.inner);
-        let _hold = inner.lock(FlockOperation::LockShared)?;
         if inner.record(&id)?.is_some() {
-            return Ok(());
+            continue;
         }
-        let below = parent.as_ref().map(|p| inner.need_record(p)).transpose()?;
-        complete::complete(
-            &inner,
-            self.dir.as_fd(),
-            self.tree.as_fd(),
-            &unpacked,
-            below.as_ref(),
-        )?;
+        let pending = parent.as_ref().and_then(|p| {
+            let same = |(_, r): &&(Staging, LayerRecord)| r.chain_id == p.as_str();
+            placed.iter().find(same).map(|(_, r)| r.clone())
+        });
+        let below = match (pending, &parent) {
+            (Some(record), _) => Some(record),
+            (None, Some(parent)) => Some(inner.need_record(parent)?),
+            (None, None) => None,
+        };
+        let (dir, tree) = (staging.dir.as_fd(), staging.tree.as_fd());
+        complete::complete(inner, dir, tree, &unpacked, below.as_ref())?;
         if !unpacked.root {
             // Overlayfs shows the uppermost root's attributes.
-            inherit_root(
-                &inner,
-                below.as_ref().and_then(|b| b.root.as_ref()),
-                self.tree.as_fd(),
-            )?;
+            inherit_root(inner, below.as_ref().and_then(|b| b.root.as_ref()), tree)?;
         }
         let layer = NewLayer {
             id: &id,
@@ -140,9 +176,10 @@ impl Staging {
             bytes: applied.bytes,
             entries: applied.entries,
         };
-        fs::syncfs(&self.tree).at("writing", inner.path.join(STAGING).join(&self.name))?;
-        publish(&inner, self.dir.as_fd(), TREE, layer)
+        let record = place(inner, dir, TREE, layer)?;
+        placed.push((staging, record));
     }
+    Ok(())
 }
 
 impl Drop for Staging {
@@ -169,55 +206,98 @@ pub(crate) struct NewLayer<'a> {
     pub(crate) entries: u64,
 }
 
-/// Moves a tree, whose data is durable, to its place and writes the record: the layer exists from then on.
+/// A record's name until it is revealed.
+pub(crate) const RECORD: &str = "record";
+
+/// Moves a tree to its place among the layers and writes its record beside where it was. Without the record among the
+/// others, the tree is garbage still.
 ///
 /// `work` is a directory only this process uses. The caller holds the store's lock.
-pub(crate) fn publish(
+fn place(
     inner: &Inner,
     work: BorrowedFd<'_>,
     tree: &str,
     layer: NewLayer<'_>,
-) -> Result<(), Error> {
-    let number = inner.place_tree(work, tree)?;
-    let mut trees = vec![number.clone()];
-    if let Some(below) = layer.below.filter(|_| !layer.opaque) {
-        trees.extend(below.trees.iter().cloned());
-    }
-    let record = LayerRecord {
-        chain_id: layer.id.as_str().to_owned(),
-        parent: layer.parent.map(|p| p.as_str().to_owned()),
-        diff_id: layer.diff_id,
-        trees,
-        root: if layer.has_root {
-            Some(number.clone())
-        } else {
-            layer.below.and_then(|b| b.root.clone())
-        },
-        opaque: layer.opaque,
-        bytes: layer.bytes,
-        entries: layer.entries,
-    };
-    let shown = inner.path.join(RECORDS);
-    let records = inner.directory(RECORDS)?;
-    let file = record::write(work, "record", &record, &shown)?;
-    fs::fsync(&file).at("writing", shown.join(layer.id.hex()))?;
-    match fs::renameat_with(
-        work,
-        "record",
-        &records,
-        layer.id.hex(),
-        RenameFlags::NOREPLACE,
-    ) {
-        Ok(()) => fs::fsync(&records).at("writing", &shown),
-        Err(Errno::EXIST) => {
-            // Another process committed the same layer meanwhile: ours is a copy nobody needs.
-            if let Some(name) = inner.trash(inner.directory(super::inner::TREES)?, &number)? {
-                inner.empty_trash(&name)?;
-            }
-            fs::unlinkat(work, "record", AtFlags::empty()).at("removing", shown.join("record"))
+) -> Result<LayerRecord, Error> {
+    let record = layer.record(inner.place_tree(work, tree)?);
+    match record::write(work, RECORD, &record, &inner.path.join(RECORDS)) {
+        Ok(_) => Ok(record),
+        Err(error) => {
+            discard_unused(inner, vec![&record])?;
+            Err(error)
         }
-        Err(e) => Err(e).at("committing", shown.join(layer.id.hex())),
     }
+}
+
+impl NewLayer<'_> {
+    /// What the record says once the tree has this number.
+    pub(crate) fn record(self, number: String) -> LayerRecord {
+        let mut trees = vec![number.clone()];
+        if let Some(below) = self.below.filter(|_| !self.opaque) {
+            trees.extend(below.trees.iter().cloned());
+        }
+        let root = if self.has_root {
+            Some(number)
+        } else {
+            self.below.and_then(|b| b.root.clone())
+        };
+        LayerRecord {
+            chain_id: self.id.as_str().to_owned(),
+            parent: self.parent.map(|p| p.as_str().to_owned()),
+            diff_id: self.diff_id,
+            trees,
+            root,
+            opaque: self.opaque,
+            bytes: self.bytes,
+            entries: self.entries,
+        }
+    }
+}
+
+/// Gives a placed layer, durable by now, its name. That another process was faster is fine.
+pub(crate) fn reveal(
+    inner: &Inner,
+    work: BorrowedFd<'_>,
+    record: &LayerRecord,
+) -> Result<(), Error> {
+    let id = ChainId::parse(&record.chain_id)?;
+    let records = inner.directory(RECORDS)?;
+    let shown = inner.path.join(RECORDS).join(id.hex());
+    match fs::renameat_with(work, RECORD, &records, id.hex(), RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) => fs::unlinkat(work, RECORD, AtFlags::empty()).at("removing", shown),
+        other => other.at("committing", shown),
+    }
+}
+
+/// Makes the names of revealed layers durable.
+pub(crate) fn settle(inner: &Inner, revealed: bool) -> Result<(), Error> {
+    if revealed {
+        let shown = inner.path.join(RECORDS);
+        fs::fsync(inner.directory(RECORDS)?).at("writing", shown)?;
+    }
+    Ok(())
+}
+
+/// Removes placed trees that none of the revealed layers among these stands on: after a failure, or a lost race.
+pub(crate) fn discard_unused(inner: &Inner, placed: Vec<&LayerRecord>) -> Result<(), Error> {
+    let mut used = HashSet::new();
+    for record in &placed {
+        let there = inner.record(&ChainId::parse(&record.chain_id)?)?;
+        if there.is_some_and(|there| there.trees.first() == record.trees.first()) {
+            used.extend(&record.trees);
+        }
+    }
+    let trees = inner.directory(TREES)?;
+    for number in placed
+        .iter()
+        .filter_map(|r| r.trees.first())
+        .filter(|n| !used.contains(n))
+    {
+        if let Some(name) = inner.trash(&trees, number)? {
+            inner.empty_trash(&name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives the root of a new snapshot the attributes that the stack's uppermost root entry has.
