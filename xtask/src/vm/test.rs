@@ -22,12 +22,16 @@ pub(crate) struct Options {
     /// Show every line
     #[arg(long, short)]
     verbose: bool,
-    /// Only tests whose name contains one of these
+    /// Instead of the usual selection: every test whose name contains one of these
     filter: Vec<String>,
 }
 
-/// The crates whose tests run there, with the words their tests' names must contain; all of them if there is none.
-const CRATES: [(&str, &[&str]); 1] = [("orlop-cgroups", &[])];
+/// What runs there by itself: a crate, the test program (any, if empty), and words the tests' names must contain one of (any
+/// name, if there is none). Of `runtime` it is what a container's cgroup decides: its end, its limits, what is left of it.
+const SELECTION: [(&str, &str, &[&str]); 2] = [
+    ("orlop-cgroups", "", &[]),
+    ("orlop-runtime", "all", &["end::", "collect::"]),
+];
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let tally = tally(options)?;
@@ -55,12 +59,12 @@ pub(crate) fn in_uml(verbose: bool) -> Result<Tally, Failure> {
 fn tally(options: &Options) -> Result<Tally, Failure> {
     let mut script = String::from("failed=0\n");
     let mut programs = 0;
-    for (package, words) in CRATES {
+    for (package, only, words) in SELECTION {
         let filter: Vec<&str> = match options.filter.is_empty() {
             true => words.to_vec(),
             false => options.filter.iter().map(String::as_str).collect(),
         };
-        for program in programs_of(package)? {
+        for program in programs_of(package, only)? {
             programs += 1;
             let folder = quote(&[program.folder.display().to_string()]);
             let mut command = vec![
@@ -77,7 +81,7 @@ fn tally(options: &Options) -> Result<Tally, Failure> {
 
     let machine = Machine {
         kind: if options.tcg { Kind::Tcg } else { Kind::Uml },
-        memory: "1G".to_owned(),
+        memory: "2G".to_owned(),
         modules: String::new(),
         limit: Duration::from_secs(options.timeout),
         share: None,
@@ -119,7 +123,7 @@ struct Program {
 }
 
 /// Builds a crate's tests and asks cargo where they are.
-fn programs_of(package: &str) -> Result<Vec<Program>, Failure> {
+fn programs_of(package: &str, only: &str) -> Result<Vec<Program>, Failure> {
     let mut build = cargo();
     let text = check(build.args([
         "test",
@@ -139,15 +143,13 @@ fn programs_of(package: &str) -> Result<Vec<Program>, Failure> {
         ) else {
             continue;
         };
-        if message["profile"]["test"] != true {
+        let target = message["target"]["name"].as_str().unwrap_or("");
+        if message["profile"]["test"] != true || !(only.is_empty() || only == target) {
             continue;
         }
         let manifest = PathBuf::from(manifest);
         programs.push(Program {
-            name: format!(
-                "{package} ({})",
-                message["target"]["name"].as_str().unwrap_or("")
-            ),
+            name: format!("{package} ({target})"),
             file: PathBuf::from(file),
             folder: manifest.parent().unwrap_or(&manifest).to_owned(),
         });
