@@ -1,7 +1,10 @@
 //! The real program on the real kernel, as root and as an ordinary user.
 
-// In a test, what is not expected is to end it.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should say where, and one that is skipped, why"
+)]
 
 #[path = "all/errors.rs"]
 mod errors;

@@ -196,15 +196,3 @@ pub enum MountSource {
         options: Vec<String>,
     },
 }
-
-/// When to ask the registry for an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PullPolicy {
-    /// If it is not in the store.
-    #[default]
-    Missing,
-    /// Every time.
-    Always,
-    /// Not at all.
-    Never,
-}
