@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::files::{self, Alive};
 use crate::id;
-use crate::record::{Container, State};
+use crate::record::{Container, State, now};
 
 /// The exit code of a container whose keeper was killed: nobody saw its own.
 const KILLED: i32 = 137;
@@ -127,6 +127,14 @@ impl Engine {
         files::remove_tree(&self.dirs.container(&container.id))
     }
 
+    /// Removes everything of a container whose keeper gives up. What cannot be removed now is found by the next call,
+    /// through the lock that is free then.
+    pub(crate) fn abandon(&self, container: &Container, alive: Alive) {
+        if self.forget(container, true).is_ok() {
+            let _ = alive.finish();
+        }
+    }
+
     fn remove_snapshot(&self, id: &str) -> Result<(), Error> {
         match self.snapshots().remove(id) {
             Ok(()) | Err(orlop_unionfs::Error::NoSnapshot { .. }) => Ok(()),
@@ -202,7 +210,7 @@ impl Engine {
             container.state = State::Exited;
             container.pid = None;
             container.exit_code = Some(KILLED);
-            container.finished = Some(jiff::Timestamp::now().to_string());
+            container.finished = Some(now());
             container.error = Some("orlop was killed while it ran".to_owned());
             container.write(&dir)?;
         }

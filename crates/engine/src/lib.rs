@@ -41,6 +41,7 @@
 #![deny(unsafe_code)]
 
 mod archive;
+mod binds;
 mod changes;
 mod check;
 mod containers;
@@ -62,6 +63,7 @@ mod remove;
 mod request;
 mod run;
 mod signal;
+mod start;
 mod usage;
 mod volumes;
 

@@ -106,6 +106,11 @@ impl State {
     }
 }
 
+/// The present time, in RFC 3339.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
 const FILE: &str = "container.json";
 
 impl Container {
