@@ -10,6 +10,8 @@ pub(crate) struct Tally {
     pub(crate) failed: usize,
     /// `name: reason`, once each.
     pub(crate) skipped: BTreeSet<String>,
+    /// The functions of the tests that ran, skipped or not.
+    pub(crate) ran: BTreeSet<String>,
 }
 
 impl Tally {
@@ -33,7 +35,12 @@ impl Tally {
     pub(crate) fn add(&mut self, other: Tally) {
         self.passed += other.passed;
         self.failed += other.failed;
+        // What one machine or user cannot test, another may: a test is skipped if it was skipped wherever it ran.
+        let skipped: BTreeSet<String> = other.skipped.iter().map(|line| name(line)).collect();
+        self.ran.extend(other.ran.difference(&skipped).cloned());
         self.skipped.extend(other.skipped);
+        let ran = &self.ran;
+        self.skipped.retain(|line| !ran.contains(&name(line)));
     }
 
     /// Takes one line of a test program's output into account: Rust's own `test result:` lines and `test … ignored`, and the
@@ -52,8 +59,21 @@ impl Tally {
             self.failed += number_before(counts, " failed");
         } else if let Some((name, reason)) = ignored(line) {
             self.skipped.insert(format!("{name}: {reason}"));
+        } else if let Some(path) = passed(line) {
+            let function = path.rsplit("::").next().unwrap_or(path);
+            self.ran.insert(function.to_owned());
         }
     }
+}
+
+/// The test a `skipped` line is about.
+fn name(skipped: &str) -> String {
+    skipped.split(": ").next().unwrap_or(skipped).to_owned()
+}
+
+/// `test a::b ... ok`.
+fn passed(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... ok")
 }
 
 /// `test a::b ... ignored, the reason`.
@@ -113,6 +133,22 @@ mod tests {
         );
         assert_eq!(tally.to_string(), "2 passed, 0 failed, 2 skipped");
         assert!(tally.skipped.contains("soak: takes an hour"), "{tally:?}");
+    }
+
+    #[test]
+    fn skipped_here_and_run_there_is_no_skip() {
+        let here = "test a::v1 ... ok\ntest a::v2 ... ok\nskipped: v2: needs v2\ntest result: ok. 2 passed; 0 failed\n";
+        let there = "test a::v1 ... ok\ntest a::v2 ... ok\nskipped: v1: needs v1\ntest result: ok. 2 passed; 0 failed\n";
+        let mut total = Tally::default();
+        total.add(read(here));
+        assert_eq!(total.to_string(), "1 passed, 0 failed, 1 skipped");
+        total.add(read(there));
+        assert_eq!(total.to_string(), "2 passed, 0 failed, 0 skipped");
+        // Still the same when both skip.
+        let mut total = Tally::default();
+        total.add(read(here));
+        total.add(read(here));
+        assert_eq!(total.skipped.len(), 1);
     }
 
     #[test]

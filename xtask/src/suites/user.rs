@@ -75,6 +75,7 @@ pub(super) fn all(options: &Options) -> Result<Tally, Failure> {
         }
         total.add(Tally {
             skipped: Default::default(),
+            ran: Default::default(),
             ..tally
         });
     }
