@@ -12,6 +12,8 @@ pub(crate) struct Tally {
     pub(crate) skipped: BTreeSet<String>,
     /// The functions of the tests that ran, skipped or not.
     pub(crate) ran: BTreeSet<String>,
+    /// Skips read before the result that counts them as passed.
+    pub(crate) early: usize,
 }
 
 impl Tally {
@@ -52,10 +54,12 @@ impl Tally {
             let name = skipped.split(": ").next().unwrap_or(skipped).to_owned() + ": ";
             if !self.skipped.iter().any(|seen| seen.starts_with(&name)) {
                 self.skipped.insert(skipped.to_owned());
-                self.passed = self.passed.saturating_sub(1);
+                self.early += 1;
+                self.settle();
             }
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.passed += number_before(counts, " passed");
+            self.settle();
             self.failed += number_before(counts, " failed");
         } else if let Some((name, reason)) = ignored(line) {
             self.skipped.insert(format!("{name}: {reason}"));
@@ -63,6 +67,15 @@ impl Tally {
             let function = path.rsplit("::").next().unwrap_or(path);
             self.ran.insert(function.to_owned());
         }
+    }
+}
+
+impl Tally {
+    /// Takes skips off what Rust counted as passed, as far as it has been counted yet.
+    fn settle(&mut self) {
+        let known = self.early.min(self.passed);
+        self.passed -= known;
+        self.early -= known;
     }
 }
 
