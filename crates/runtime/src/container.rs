@@ -193,8 +193,8 @@ impl Container {
         })
     }
 
-    /// Let the container run on without this value. It stays a child of this process, which has to wait for it; what it leaves
-    /// is removed by [`Runtime::gc`] after this process's end.
+    /// Let the container run on without this value. It stays a child of this process, which has to wait for it; once the last
+    /// [`Runtime`] of this state directory here is dropped, or the process ends, [`Runtime::gc`] ends it and removes what it leaves.
     pub fn detach(mut self) {
         self.detached = true;
     }

@@ -122,6 +122,21 @@ fn output_of_a_terminal() {
 }
 
 #[test]
+fn a_terminal_belongs_to_its_user() {
+    if !root("a_terminal_belongs_to_its_user") {
+        return;
+    }
+    let bench = Bench::new();
+    let output = bench
+        .sh("stat -c '%u %a' $(tty); echo again > $(tty); echo tty > /dev/tty")
+        .user("app")
+        .terminal(0, 0)
+        .output()
+        .unwrap();
+    assert_eq!(text(&output), "1000 620\r\nagain\r\ntty\r\n");
+}
+
+#[test]
 fn the_pidfd_is_readable_at_the_end() {
     let bench = Bench::new();
     let container = bench.container().command(["true"]).start().unwrap();
