@@ -14,6 +14,9 @@ pub const NAME: &str = "hello";
 /// Without it, it does not say how long its start took.
 pub const STARTED_AT: &str = "ORLOP_STARTED_AT";
 
+/// When it was made: a fixed day, as the same source must give the same image. 2026-11-23.
+const CREATED: i64 = 1_795_392_000;
+
 static PROGRAM: &[u8] = include_bytes!(env!("ORLOP_HELLO_PROGRAM"));
 
 /// Its full name.
@@ -32,6 +35,7 @@ pub fn name() -> Result<Reference, Error> {
 /// Those of writing to the store.
 pub fn load(store: &Store) -> Result<Descriptor, Error> {
     ImageBuilder::new(platform::host())
+        .created(CREATED)
         .layer("the hello program of Orlop", layer()?.as_slice())
         .entrypoint(["/hello"])
         .env(["PATH=/"])
