@@ -1,5 +1,6 @@
 //! The bundle that every runtime runs: Docker's defaults, as far as the peers agree on them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -87,9 +88,16 @@ fn seccomp(profile: &Value) -> Value {
     let rules = rules
         .iter()
         .filter(|rule| holds(&rule["includes"], false) && !holds(&rule["excludes"], true));
+    // Where podman's profile gives a call two verdicts, the first is meant.
+    let mut decided = HashSet::new();
     let rules: Vec<Value> = rules
         .map(|rule| {
-            let mut kept = json!({ "names": rule["names"], "action": rule["action"] });
+            let unconditional = rule["args"].as_array().is_none_or(Vec::is_empty);
+            let names = rule["names"].as_array().unwrap_or(&empty).iter();
+            let names: Vec<&Value> = names
+                .filter(|name| !unconditional || decided.insert(name.to_string()))
+                .collect();
+            let mut kept = json!({ "names": names, "action": rule["action"] });
             for key in ["args", "errnoRet"] {
                 let said = rule[key].as_array().is_none_or(|list| !list.is_empty())
                     && !rule[key].is_null();
@@ -98,6 +106,11 @@ fn seccomp(profile: &Value) -> Value {
                 }
             }
             kept
+        })
+        .filter(|rule| {
+            rule["names"]
+                .as_array()
+                .is_some_and(|names| !names.is_empty())
         })
         .collect();
     json!({

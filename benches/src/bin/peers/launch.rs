@@ -5,6 +5,8 @@ use std::process::{Command, ExitCode};
 
 use orlop_benches::floor::{Extras, Floor};
 use orlop_benches::{Options, Suite, rootfs};
+use orlop_runtime::spec::Spec;
+use orlop_runtime::{Runtime, Stdio};
 
 use crate::tools::{find, succeed};
 use crate::{Failure, bundle};
@@ -21,7 +23,21 @@ pub(crate) fn compare(options: &Options, orlop: &Path) -> Result<ExitCode, Failu
         eprintln!("there is no seccomp profile here: all run without one");
     }
     let state = bundle.join("state");
+    let runtime = Runtime::new(orlop_runtime::Options::new(bundle.join("runtime")))?;
+    let spec = Spec::load(bundle.join("config.json"))?;
     let mut suite = Suite::new("launch", options);
+    suite.case("orlop-runtime, in-process", &[], |meter| {
+        let builder = runtime
+            .from_spec(&spec, bundle)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let exit = meter.measure(|| builder.start()?.wait())?;
+        if exit.success() {
+            Ok(())
+        } else {
+            Err(exit.to_string().into())
+        }
+    });
     if orlop.exists() {
         let archive = bundle.join("root.tar");
         succeed(
