@@ -1,14 +1,14 @@
 //! The tests that depend on the layout of cgroups, in a machine with pure v2.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Args;
 
 use super::machine::{Kind, Machine, quote};
 use crate::Failure;
-use crate::command::{cargo, check};
+use crate::command::cargo;
 use crate::tally::Tally;
 
 #[derive(Args)]
@@ -124,16 +124,20 @@ struct Program {
 
 /// Builds a crate's tests and asks cargo where they are.
 fn programs_of(package: &str, only: &str) -> Result<Vec<Program>, Failure> {
-    let mut build = cargo();
-    let text = check(build.args([
-        "test",
-        "--quiet",
-        "--locked",
-        "--no-run",
-        "--message-format=json",
-        "--package",
-        package,
-    ]))?;
+    // What the compiler has to say goes to the terminal, where programs are to standard output.
+    let built = cargo()
+        .args(["test", "--quiet", "--locked", "--no-run"])
+        .args([
+            "--message-format=json-render-diagnostics",
+            "--package",
+            package,
+        ])
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !built.status.success() {
+        return Err(format!("the tests of {package} do not build").into());
+    }
+    let text = String::from_utf8_lossy(&built.stdout);
     let mut programs = Vec::new();
     for line in text.lines() {
         let message: serde_json::Value = serde_json::from_str(line)?;

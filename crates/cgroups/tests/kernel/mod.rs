@@ -1,3 +1,4 @@
+mod delegation;
 mod devices;
 mod events;
 mod fixtures;
