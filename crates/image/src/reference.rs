@@ -32,6 +32,9 @@ pub fn parse(text: &str) -> Result<Reference, Error> {
     if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(invalid(ParseError::ReferenceInvalidFormat));
     }
+    if let Some(reference) = plain(text) {
+        return Ok(reference);
+    }
     let reference = Reference::try_from(text).map_err(|error| {
         // The expression refuses capital letters without saying so.
         let name = text.split(['@']).next().unwrap_or(text);
@@ -53,6 +56,88 @@ pub fn parse(text: &str) -> Result<Reference, Error> {
         digest::parse(text)?;
     }
     Ok(reference)
+}
+
+/// Names as nearly all are, read by hand: a part of the grammar, to the letter. To make the expression of the whole takes
+/// longer than to start a container. What is not surely right is left to it.
+fn plain(text: &str) -> Option<Reference> {
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (text, None),
+    };
+    if let Some(digest) = digest {
+        let hex = digest.strip_prefix("sha256:")?;
+        let lower = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if hex.len() != 64 || !hex.bytes().all(lower) {
+            return None;
+        }
+    }
+    let (name, tag) = match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (name, None),
+    };
+    if name.len() > 200 || !tag.is_none_or(is_tag) {
+        return None;
+    }
+    let (domain, path) = match name.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+            (is_domain(first).then_some(first)?, rest)
+        }
+        _ => ("docker.io", name),
+    };
+    if !path.split('/').all(is_component) {
+        return None;
+    }
+    let domain = if domain == "index.docker.io" {
+        "docker.io"
+    } else {
+        domain
+    };
+    let path = match (domain, path.contains('/')) {
+        ("docker.io", false) => format!("library/{path}"),
+        _ => path.to_owned(),
+    };
+    let (domain, tag) = (domain.to_owned(), tag.map(str::to_owned));
+    Some(match (tag, digest.map(str::to_owned)) {
+        (Some(tag), Some(digest)) => Reference::with_tag_and_digest(domain, path, tag, digest),
+        (None, Some(digest)) => Reference::with_digest(domain, path, digest),
+        (tag, None) => Reference::with_tag(domain, path, tag.unwrap_or_else(|| "latest".into())),
+    })
+}
+
+fn is_tag(tag: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    tag.len() <= 128
+        && tag.bytes().next().is_some_and(word)
+        && tag.bytes().all(|b| word(b) || matches!(b, b'.' | b'-'))
+}
+
+/// A host of dotted labels, and a port.
+fn is_domain(text: &str) -> bool {
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    host.split('.').all(label)
+        && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Lower-case letters and digits, with single separators between them.
+fn is_component(text: &str) -> bool {
+    text.split(['.', '_', '-']).all(|part| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    })
 }
 
 /// The short form people type and `docker images` prints: without `docker.io/` and `library/`.
@@ -156,6 +241,24 @@ mod tests {
     }
 
     #[test]
+    fn usual_names_need_no_expression() {
+        let digest = "0".repeat(64);
+        for text in [
+            "hello",
+            "busybox:1.36",
+            "user/tool",
+            "localhost:5000/a/b_c:v1-2",
+            "ghcr.io/x/y",
+            "docker.io/library/debian:bookworm-slim",
+            &format!("unnamed.example/image@sha256:{digest}"),
+            &format!("busybox:1@sha256:{digest}"),
+        ] {
+            assert_eq!(plain(text), Reference::try_from(text).ok(), "{text}");
+            assert!(plain(text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
     fn refused() {
         for text in [
             "",
@@ -185,6 +288,13 @@ mod tests {
         fn familiar_is_the_inverse_of_parse(text in "([a-z]{1,5}(\\.[a-z]{1,3})?(:[0-9]{1,4})?/)?([a-z0-9]{1,5}/){0,2}[a-z0-9]{1,8}(:[A-Za-z0-9_.-]{1,8})?") {
             if let Ok(name) = parse(&text) {
                 prop_assert_eq!(parse(&familiar(&name)).unwrap().to_string(), name.to_string());
+            }
+        }
+
+        #[test]
+        fn what_is_read_by_hand_is_what_the_grammar_says(text in "([a-zA-Z0-9-]{0,3}[.:]?[a-z0-9-]{0,3}(:[0-9]{0,4})?/)?([a-z0-9A._-]{0,6}/){0,2}[a-z0-9._-]{0,6}(:[A-Za-z0-9_./-]{0,4})?(@sha256:[0-9a-f]{64})?") {
+            if let Some(name) = plain(&text) {
+                prop_assert_eq!(Ok(name), Reference::try_from(text.as_str()));
             }
         }
 
