@@ -39,6 +39,8 @@ pub struct Container {
     /// The listener of a seccomp profile with `SCMP_ACT_NOTIFY`.
     pub seccomp_listener: Option<OwnedFd>,
     warnings: Vec<Warning>,
+    /// It has a pid namespace of its own.
+    own_pids: bool,
     detached: bool,
 }
 
@@ -56,6 +58,7 @@ impl Container {
         cgroup: Option<Cgroup>,
         opened: Opened,
         warnings: Vec<Warning>,
+        own_pids: bool,
     ) -> Container {
         Container {
             runtime,
@@ -68,6 +71,7 @@ impl Container {
             terminal: started.terminal.map(Terminal::new),
             seccomp_listener: started.seccomp_listener,
             warnings,
+            own_pids,
             detached: false,
         }
     }
@@ -153,11 +157,22 @@ impl Container {
         }
         let cgroup = running.cgroup.take();
         // Before the counters go with the cgroup.
-        let oom_killed = cgroup
-            .as_ref()
-            .is_some_and(|cgroup| cgroup.oom_kills().is_ok_and(|kills| kills > 0));
         let stats = cgroup.as_ref().and_then(|cgroup| cgroup.stats().ok());
-        match cgroup.map(remove_cgroup) {
+        let kills = match stats.as_ref().and_then(|stats| stats.memory.as_ref()) {
+            Some(memory) => memory.oom_kills,
+            None => cgroup
+                .as_ref()
+                .and_then(|cgroup| cgroup.oom_kills().ok())
+                .unwrap_or(0),
+        };
+        let oom_killed = kills > 0;
+        // With the first process of a pid namespace all others have ended.
+        let remove = if self.own_pids {
+            remove_empty_cgroup
+        } else {
+            remove_cgroup
+        };
+        match cgroup.map(remove) {
             Some(Err(_)) => self.runtime.shared.owner.abandon(&self.id),
             Some(Ok(())) | None => self.runtime.shared.owner.forget(&self.id),
         }
@@ -234,4 +249,12 @@ pub(crate) fn remove_cgroup(cgroup: Cgroup) -> Result<(), orlop_cgroups::Error> 
         cgroup.kill()?;
     }
     cgroup.remove()
+}
+
+/// Remove a cgroup in which nobody should be; if somebody is, as [`remove_cgroup`].
+fn remove_empty_cgroup(cgroup: Cgroup) -> Result<(), orlop_cgroups::Error> {
+    match cgroup.clone().remove() {
+        Err(error) if error.kind() == orlop_cgroups::ErrorKind::InUse => remove_cgroup(cgroup),
+        other => other,
+    }
 }

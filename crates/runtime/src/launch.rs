@@ -153,6 +153,7 @@ pub(crate) fn start(runtime: &Runtime, request: Request<'_>) -> Result<Container
         cgroup,
         opened,
         warnings,
+        compiled.own_pids(),
     ))
 }
 

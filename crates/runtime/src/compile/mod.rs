@@ -26,7 +26,7 @@ pub use error::{CompileError, Warning};
 
 use crate::host::Host;
 use crate::seccomp;
-use namespaces::{NEWNET, NEWTIME, NEWUSER, NEWUTS, Namespaces};
+use namespaces::{NEWNET, NEWPID, NEWTIME, NEWUSER, NEWUTS, Namespaces};
 
 /// What to do where the specification asks for more privilege than the caller has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,6 +148,11 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// Whether the container has a new pid namespace, so that nothing in it outlives its first process.
+    pub fn own_pids(&self) -> bool {
+        self.clone_flags & NEWPID != 0
+    }
+
     /// The plan for a container that joins `v1` cgroups of v1 and is born in one of v2 if `v2`: its slots follow
     /// [`needs`](Self::needs), the v1 `tasks` files first.
     pub fn plan(&self, v1: usize, v2: bool) -> Plan {

@@ -93,6 +93,22 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    /// The parent of the cgroups goes with the last that uses it; the kernel keeps it while there are others.
+    fn drop(&mut self) {
+        let mounts = std::fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten();
+        for mount in mounts
+            .map(|entry| entry.path())
+            .chain(["/sys/fs/cgroup".into()])
+        {
+            let _ = std::fs::remove_dir(mount.join(parent()));
+        }
+    }
+}
+
 /// Parent of the cgroups of this test process.
 pub(crate) fn parent() -> String {
     format!("orlop-test-{}", std::process::id())
