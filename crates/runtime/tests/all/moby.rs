@@ -5,7 +5,7 @@
 //! with its reason: a call that is not listed must have the same verdict, and a listed one must not.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
 
@@ -59,21 +59,20 @@ const KNOWN_NOW: &[&str] = &[
 
 fn moby_profile() -> Value {
     let installed = Path::new("/").join(FILE);
-    let file = if installed.exists() {
-        installed
+    let bytes = if installed.exists() {
+        std::fs::read(installed).unwrap()
     } else {
         downloaded()
     };
-    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+    serde_json::from_slice(&bytes).unwrap()
 }
 
 /// The file out of the package, which is not installed for it: its dependencies are many.
-fn downloaded() -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("orlop-moby-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+fn downloaded() -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
     let get = Command::new("apt-get")
         .args(["download", PACKAGE])
-        .current_dir(&dir)
+        .current_dir(dir.path())
         .output()
         .unwrap();
     assert!(
@@ -81,26 +80,19 @@ fn downloaded() -> PathBuf {
         "{PACKAGE} is missing and cannot be downloaded: {}",
         String::from_utf8_lossy(&get.stderr)
     );
-    let package = std::fs::read_dir(&dir)
-        .unwrap()
-        .flatten()
+    let entries = std::fs::read_dir(dir.path()).unwrap().flatten();
+    let package = entries
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|e| e == "deb"));
+    let root = dir.path().join("x");
     let unpacked = Command::new("dpkg-deb")
         .arg("-x")
         .arg(package.expect("a package"))
-        .arg(dir.join("x"))
+        .arg(&root)
         .status()
         .unwrap();
     assert!(unpacked.success());
-    let kept = tempfile::NamedTempFile::new()
-        .unwrap()
-        .into_temp_path()
-        .keep()
-        .unwrap();
-    std::fs::copy(dir.join("x").join(FILE), &kept).unwrap();
-    std::fs::remove_dir_all(&dir).unwrap();
-    kept
+    std::fs::read(root.join(FILE)).unwrap()
 }
 
 fn strings<'a>(value: &'a Value, key: &str) -> Vec<&'a str> {
