@@ -72,7 +72,7 @@ pub(crate) fn node(
 ) -> Result<(), Error> {
     match fsutil::file_type(stat) {
         FileType::RegularFile => {
-            let source = fsutil::open_file(from, from_name).at_entry("opening", path)?;
+            let source = fsutil::open_readable(from, from_name, stat).at_entry("opening", path)?;
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let target = fs::openat(to, to_name, flags, Mode::RUSR | Mode::WUSR)

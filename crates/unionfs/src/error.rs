@@ -87,6 +87,12 @@ pub enum Error {
         /// The way of mounting.
         how: &'static str,
     },
+    /// The snapshot was mounted volatile when the machine went down: what is in it may be incomplete.
+    #[error("snapshot {key:?} was mounted volatile when the machine went down")]
+    Unclean {
+        /// The key asked for.
+        key: String,
+    },
     /// Something of the store's own is not what this version writes.
     #[error("{}: {reason}", path.display())]
     Corrupt {

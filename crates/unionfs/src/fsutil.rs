@@ -23,6 +23,36 @@ pub(crate) fn open_file(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedF
     )
 }
 
+/// Opens a regular file to read it, even one whose owner may not: `/etc/shadow` has mode 0 in some images, and without
+/// privilege its owner has to allow himself first.
+pub(crate) fn open_readable(
+    at: impl AsFd,
+    name: &[u8],
+    stat: &Stat,
+) -> rustix::io::Result<OwnedFd> {
+    match open_file(&at, name) {
+        Err(Errno::ACCESS) if file_type(stat) == FileType::RegularFile => {
+            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+            chmod(&at, name, mode | Mode::RUSR)?;
+            let opened = open_file(&at, name);
+            chmod(&at, name, mode)?;
+            opened
+        }
+        other => other,
+    }
+}
+
+/// Sets the mode of what is at this name, and never of what a link there points to, even one just put there.
+pub(crate) fn chmod(at: impl AsFd, name: &[u8], mode: Mode) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = resolve(at, name, flags)?;
+    if file_type(&fs::fstat(&fd)?) == FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    // fchmod refuses such a descriptor; through procfs it is reached without a name.
+    fs::chmod(proc_fd(fd.as_fd()), mode)
+}
+
 fn resolve(at: impl AsFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     loop {
@@ -119,7 +149,7 @@ fn remove_below(
     let dir = match open_dir(at, name) {
         Err(Errno::ACCESS) => {
             // Only ever reached without privilege, below a directory that belongs to the caller.
-            fs::chmodat(at, name, Mode::RWXU, AtFlags::empty())?;
+            chmod(at, name, Mode::RWXU)?;
             open_dir(at, name)?
         }
         Err(Errno::NOENT) => return Ok(()),

@@ -220,7 +220,7 @@ impl<W: Write> Pack<W> {
         }
         match kind {
             FileType::RegularFile => {
-                let file = fsutil::open_file(&parent, name).at_entry("opening", path)?;
+                let file = fsutil::open_readable(&parent, name, &stat).at_entry("opening", path)?;
                 head.flag = b'0';
                 head.size = stat.st_size.cast_unsigned();
                 head.xattrs = xattrs(fsutil::XattrPath::Fd(file.as_fd()), path)?;

@@ -5,8 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::mount::{self, FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
-use super::{Failure, MOST_LAYERS, MountOptions, flags, needs_filler};
-use crate::error::At;
+use super::{Failure, MOST_LAYERS, MountOptions, flags, needs_filler, own_directory};
 use crate::store::active::{Handle, UPPER, WORK};
 use crate::store::record::ActiveKind;
 use crate::store::{ACTIVE, EMPTY, TREES};
@@ -76,17 +75,6 @@ pub(super) fn overlay(snapshot: &Handle, how: &MountOptions) -> Result<OwnedFd, 
         MountAttrFlags::MOUNT_ATTR_RDONLY
     };
     mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(no)
-}
-
-fn own_directory(snapshot: &Handle) -> Result<OwnedFd, Error> {
-    let key = snapshot.key.as_str();
-    let active = snapshot.inner.directory(ACTIVE)?;
-    match fsutil::open_dir(&active, key.as_bytes()) {
-        Err(Errno::NOENT) => Err(Error::NoSnapshot {
-            key: key.to_owned(),
-        }),
-        other => other.at("opening", snapshot.inner.path.join(ACTIVE).join(key)),
-    }
 }
 
 /// Names a directory by a path through procfs: however long the store's own path is, this stays below the 255 bytes that

@@ -2,6 +2,7 @@
 
 mod detached;
 mod recipe;
+mod volatile;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -11,6 +12,9 @@ use rustix::io::Errno;
 
 use crate::Error;
 use crate::encoding::Encoding;
+use crate::error::At;
+use crate::fsutil;
+use crate::store::ACTIVE;
 use crate::store::active::Handle;
 use crate::store::record::ActiveKind;
 
@@ -37,8 +41,8 @@ pub enum Backend {
 pub struct MountOptions {
     /// The way to do it.
     pub backend: Backend,
-    /// Writes need not survive a crash: overlayfs then syncs nothing, which makes starts and stops faster. After a crash the
-    /// snapshot cannot be mounted again (Linux 5.10).
+    /// Writes need not survive a crash: overlayfs then syncs nothing, which makes starts and stops faster. When the machine
+    /// goes down meanwhile, the snapshot cannot be mounted again: [`Error::Unclean`] (Linux 5.10).
     pub volatile: bool,
     /// Nothing can be written through this mount.
     pub read_only: bool,
@@ -102,6 +106,9 @@ fn needs_filler(kind: ActiveKind, layers: usize) -> bool {
 
 pub(crate) fn mount(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Error> {
     let inner = &snapshot.inner;
+    if snapshot.record.kind == ActiveKind::Writable && how.backend != Backend::Copy {
+        volatile::prepare(snapshot, &own_directory(snapshot)?, how)?;
+    }
     match how.backend {
         Backend::Detached => Ok(try_detached(snapshot, how)?),
         Backend::Recipe => recipe::recipe(snapshot, how).map(Rootfs::Recipe),
@@ -166,6 +173,17 @@ fn try_detached(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Failure
     }?;
     snapshot.inner.detached.store(WORKS, Ordering::Relaxed);
     Ok(Rootfs::Detached(fd))
+}
+
+fn own_directory(snapshot: &Handle) -> Result<OwnedFd, Error> {
+    let key = snapshot.key.as_str();
+    let active = snapshot.inner.directory(ACTIVE)?;
+    match fsutil::open_dir(&active, key.as_bytes()) {
+        Err(Errno::NOENT) => Err(Error::NoSnapshot {
+            key: key.to_owned(),
+        }),
+        other => other.at("opening", snapshot.inner.path.join(ACTIVE).join(key)),
+    }
 }
 
 /// Options that keep a snapshot's upper directory plain, whatever the kernel's build-time defaults: no renames recorded as

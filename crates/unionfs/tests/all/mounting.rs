@@ -270,6 +270,15 @@ fn options_reach_the_kernel() {
     drop(fd);
     // A volatile mount leaves a mark that only goes with a clean end; the kernel writes it into the work directory.
     assert!(s.path("active/c/work/work/incompat/volatile").exists());
+    // In the same boot nothing is lost, and it mounts again, either way.
+    let again = detached(&active);
+    assert_eq!(read(&again, "b").as_deref(), Some("2"));
+    drop(again);
+    drop(active.mount(&how).unwrap());
+    // In another boot it does not.
+    std::fs::write(s.path("active/c/volatile"), "\"another boot\"").unwrap();
+    let error = active.mount(&how).unwrap_err();
+    assert!(matches!(error, Error::Unclean { .. }), "{error:?}");
     let read_only = s.snapshots.prepare("r", Some(&id(1))).unwrap();
     let Rootfs::Detached(fd) = read_only
         .mount(&MountOptions::default().read_only(true))

@@ -400,6 +400,7 @@ fn without_privilege(path: &Path) {
         .entry("etc/", b'5', |h| h.set_mode(0o555), b"")
         .file("etc/a", "1")
         .file("etc/b", "2")
+        .entry("shadow", b'0', |h| h.set_mode(0), b"secret")
         .entry("home", b'0', |h| h.set_uid(1000), b"owned")
         .entry(
             "null",
