@@ -43,9 +43,7 @@ fn by_words(error: &Error) -> Option<String> {
     if has("401") || has("403") {
         return Some("`docker login REGISTRY` stores credentials that orlop uses".to_owned());
     }
-    if matches!(error, Error::Registry { .. } | Error::While { .. })
-        && (has("dns error") || has("onnect"))
-    {
+    if matches!(error, Error::Registry { .. }) && (has("dns error") || has("connect")) {
         return Some(
             "check the registry's name and the network; `orlop run hello` needs neither".to_owned(),
         );

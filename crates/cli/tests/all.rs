@@ -12,6 +12,8 @@ mod errors;
 mod images;
 #[path = "all/leftovers.rs"]
 mod leftovers;
+#[path = "all/pull.rs"]
+mod pull;
 #[path = "all/run.rs"]
 mod run;
 #[path = "all/terminal.rs"]

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use orlop_image::{platform, reference};
+use orlop_image::{Reference, platform, reference};
 use orlop_registry_client::{Client, CredentialFuture, CredentialProvider};
-use orlop_runtime::images::PullEvent;
+use orlop_runtime::images::{ImagesError, PullEvent};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -21,6 +21,8 @@ pub struct PullOptions {
     pub credentials: Option<Arc<dyn CredentialProvider>>,
     /// Certificates to trust beside the public ones, in PEM.
     pub certificates: Vec<Vec<u8>>,
+    /// A proxy for all registries, as a URL, and the hosts that are reached without it, separated by commas.
+    pub proxy: Option<(String, String)>,
     /// Told what happens, from several threads.
     pub progress: Arc<dyn Fn(PullEvent) + Send + Sync>,
 }
@@ -31,6 +33,7 @@ impl Default for PullOptions {
             platform: None,
             credentials: None,
             certificates: Vec::new(),
+            proxy: None,
             progress: Arc::new(|_| ()),
         }
     }
@@ -104,10 +107,7 @@ impl Engine {
             .images
             .fetch(&client, &name, &wanted, move |event| progress(event))
             .await
-            .map_err(|source| Error::Pull {
-                name: reference::familiar(&name),
-                source: Box::new(source),
-            })?;
+            .map_err(|source| failed(&name, source))?;
         let before = self
             .store()
             .resolve(&name)
@@ -124,6 +124,18 @@ impl Engine {
     }
 }
 
+fn failed(name: &Reference, source: ImagesError) -> Error {
+    let name = reference::familiar(name);
+    match source {
+        // Both would say the same.
+        ImagesError::Registry { source, .. } => Error::registry(format!("pulling {name}"))(source),
+        source => Error::Pull {
+            name,
+            source: Box::new(source),
+        },
+    }
+}
+
 fn client(options: &PullOptions) -> Result<Client, Error> {
     let mut builder = Client::builder();
     if let Some(provider) = options.credentials.clone() {
@@ -131,6 +143,9 @@ fn client(options: &PullOptions) -> Result<Client, Error> {
     }
     for pem in &options.certificates {
         builder = builder.root_certificates(pem.clone());
+    }
+    if let Some((url, except)) = &options.proxy {
+        builder = builder.proxy(url, except);
     }
     builder
         .build()

@@ -1,6 +1,8 @@
 //! `pull`, also on behalf of `run`.
 
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -40,6 +42,8 @@ pub(crate) fn download(
     let mut options = PullOptions::default();
     options.platform = platform.map(str::to_owned);
     options.credentials = Some(Arc::new(UserCredentials::from_environment()));
+    options.certificates = certificates()?;
+    options.proxy = proxy(|name| std::env::var(name).ok());
     let shown = Arc::clone(&progress);
     options.progress = Arc::new(move |event| shown.show(&event));
     // Before the first thread, so that all of them hold the signals back.
@@ -77,5 +81,57 @@ pub(crate) fn download(
                 u8::try_from(128 + signal).unwrap_or(u8::MAX),
             ))
         }
+    }
+}
+
+/// Certificates to trust beside the public ones: the file that OpenSSL and Go read, too.
+fn certificates() -> Result<Vec<Vec<u8>>, Failure> {
+    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let path = PathBuf::from(path);
+    let read = fs::read(&path).map_err(|error| {
+        Failure::from(error).context(format!("reading SSL_CERT_FILE {}", path.display()))
+    });
+    Ok(vec![read?])
+}
+
+/// The proxy of the environment, by either spelling. Registries on loopback are always reached directly.
+fn proxy(lookup: impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
+    let first = |names: [&str; 4]| {
+        let mut values = names.into_iter().filter_map(&lookup);
+        values.find(|value| !value.is_empty())
+    };
+    let url = first(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])?;
+    let mut except = "localhost,127.0.0.0/8,::1".to_owned();
+    if let Some(own) = first(["NO_PROXY", "no_proxy", "", ""]) {
+        except = format!("{except},{own}");
+    }
+    Some((url, except))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proxy_of_the_environment() {
+        let with = |set: &[(&str, &str)]| {
+            proxy(|name| {
+                let found = set.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let loopback = "localhost,127.0.0.0/8,::1";
+        assert_eq!(with(&[]), None);
+        assert_eq!(with(&[("HTTPS_PROXY", "")]), None);
+        assert_eq!(
+            with(&[("https_proxy", "http://p:1"), ("no_proxy", "a.example")]),
+            Some(("http://p:1".into(), format!("{loopback},a.example")))
+        );
+        assert_eq!(
+            with(&[("ALL_PROXY", "http://q:1")]),
+            Some(("http://q:1".into(), loopback.into()))
+        );
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn gc(engine: &Engine, args: &Gc) -> Result<(), Failure> {
         .map(|id| format!("Deleted: {id}\n"))
         .collect();
     text.push_str(&format!(
-        "Removed {} blobs, {} layers and {} leftovers\nTotal reclaimed space: {}\n",
+        "Removed: blobs {}, layers {}, leftovers {}\nTotal reclaimed space: {}\n",
         collected.blobs,
         collected.layers.len(),
         collected.leftovers,
