@@ -387,3 +387,58 @@ fn resources_run_out_without_a_trace() {
         (String::from("cloning"), Errno::EMFILE)
     );
 }
+
+/// A filter that refuses one system call with EPERM and lets every other pass.
+fn refuse(call: libc::c_long) -> Op {
+    let instruction = |code: u16, jump_false: u8, value: u32| {
+        let [code_low, code_high] = code.to_ne_bytes();
+        let [a, b, c, d] = value.to_ne_bytes();
+        [code_low, code_high, 0, jump_false, a, b, c, d]
+    };
+    let call = u32::try_from(call).unwrap();
+    let program = [
+        instruction(0x20, 0, 0),           // load the call's number
+        instruction(0x15, 1, call),        // is it the one?
+        instruction(0x06, 0, 0x0005_0001), // errno 1
+        instruction(0x06, 0, 0x7fff_0000), // allow
+    ];
+    Op::Seccomp {
+        program: program.concat(),
+        flags: 0,
+        listener: false,
+    }
+}
+
+/// Operations that no argument makes fail, refused by a filter that the plan loads before them. `Umask` is not among them: the
+/// system call has no way to fail.
+#[test]
+fn what_cannot_be_asked_wrongly_can_still_be_refused() {
+    if !is_root("what_cannot_be_asked_wrongly_can_still_be_refused") {
+        return;
+    }
+    let null = File::open("/dev/null").unwrap();
+    let stderr = Op::Fd {
+        slot: Slot(0),
+        fd: 2,
+    };
+    let cases = [
+        (libc::SYS_keyctl, Op::NewSessionKeyring, "session keyring"),
+        (libc::SYS_ioctl, Op::LoopbackUp, "loopback"),
+        (libc::SYS_prctl, Op::NoNewPrivileges, "no_new_privs"),
+        (libc::SYS_close_range, Op::CloseFrom { first: 3 }, "clos"),
+        (libc::SYS_mount_setattr, Op::RootReadOnly, "read-only"),
+        (libc::SYS_dup3, stderr, "2"),
+    ];
+    for (call, op, names) in cases {
+        let mut ops = inside(vec![]);
+        let index = ops.len() + 1;
+        ops.extend([refuse(call), op, Op::Pivot, exec(&["/bin/true"])]);
+        let resources = Resources {
+            slots: vec![null.as_fd()],
+            id_maps: None,
+        };
+        let (said, errno) = step(LAUNCHER.start(&Plan::new(ops), resources), index);
+        assert_eq!(errno, Errno::EPERM, "{said}");
+        assert!(said.contains(names), "{said:?} does not name {names:?}");
+    }
+}

@@ -209,3 +209,53 @@ fn born_in_a_cgroup() {
         fs::remove_dir(&path).unwrap();
     }
 }
+
+/// Whoever starts into a frozen cgroup waits for the thaw, but is not frozen: its thread can be looked at, and the others go on.
+#[test]
+fn a_frozen_cgroup_does_not_freeze_its_starter() {
+    if !is_root("a_frozen_cgroup_does_not_freeze_its_starter") {
+        return;
+    }
+    let root = cgroup_roots().0.expect("no cgroup v2 is mounted");
+    let path = format!("{root}/orlop-test-frozen-{}", std::process::id());
+    fs::create_dir(&path).unwrap();
+    let freeze = |value: &str| fs::write(format!("{path}/cgroup.freeze"), value).unwrap();
+    let members = || fs::read_to_string(format!("{path}/cgroup.procs")).unwrap();
+    freeze("1");
+    let directory = File::open(&path).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let starter = scope.spawn(|| {
+            tell.send(rustix::thread::gettid()).unwrap();
+            let into = Op::Clone {
+                flags: 0,
+                cgroup: Some(Slot(0)),
+            };
+            output_with(vec![into, exec(&["/bin/true"])], &[directory.as_fd()], None)
+        });
+        let thread = told.recv().unwrap();
+        while members().is_empty() {
+            std::thread::yield_now();
+        }
+        let state = || {
+            let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+            stat.rsplit(") ").next().unwrap().chars().next().unwrap()
+        };
+        // The shared clone is over, or the cgroup would have no member: what is left is an ordinary wait for a message.
+        let mut asleep = false;
+        for _ in 0..1000 {
+            asleep = state() == 'S';
+            if asleep {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let members = members();
+        assert!(!members.contains(&format!("{}\n", std::process::id())));
+        assert!(!starter.is_finished(), "nothing can run in a frozen cgroup");
+        freeze("0");
+        assert!(asleep, "the starter's thread was in state {}", state());
+        assert_eq!(starter.join().unwrap().unwrap().0, 0);
+    });
+    fs::remove_dir(&path).unwrap();
+}
