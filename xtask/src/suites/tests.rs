@@ -27,33 +27,23 @@ pub(super) fn all(options: &Options) -> Result<Tally, Failure> {
         "--",
         "--show-output",
     ]);
-    let mut tally = Tally::default();
-    let mut programs = Vec::new();
+    let mut total = Tally::default();
     let mut program = Program::default();
     let status = run_lines(command, LIMIT, |line| {
         if options.verbose {
             println!("{line}");
         }
-        if let Some(name) = Program::begins(line) {
-            programs.push(std::mem::replace(
-                &mut program,
-                Program {
-                    name,
-                    ..Program::default()
-                },
-            ));
+        if let Some(next) = Program::begins(line) {
+            total.add(std::mem::replace(&mut program, next).end(options.verbose));
         }
-        if program.read(line) && !options.verbose {
-            program.show();
-        }
-        tally.read_line(line);
+        program.read(line);
     })?;
-    if !status.success() && tally.failed == 0 {
-        // A test program that crashed prints no result.
-        println!("{}", program.lines.join("\n"));
-        tally.failed = 1;
+    total.add(program.end(options.verbose));
+    if !status.success() && total.failed == 0 {
+        println!("cargo test ended with {status}");
+        total.failed = 1;
     }
-    Ok(tally)
+    Ok(total)
 }
 
 /// What one test program has said so far.
@@ -61,17 +51,23 @@ pub(super) fn all(options: &Options) -> Result<Tally, Failure> {
 pub(super) struct Program {
     name: String,
     lines: Vec<String>,
-    result: Option<String>,
+    /// The doc tests of a crate are several programs that go by one name.
+    several: bool,
 }
 
 impl Program {
     /// Cargo announces each test program on a line of its own.
-    fn begins(line: &str) -> Option<String> {
+    fn begins(line: &str) -> Option<Program> {
         let line = line.trim_start();
-        let name = line
-            .strip_prefix("Running ")
-            .or_else(|| line.strip_prefix("Doc-tests "))?;
-        Some(name.to_owned())
+        let one = |several: bool| {
+            move |name: &str| Program {
+                name: name.to_owned(),
+                lines: Vec::new(),
+                several,
+            }
+        };
+        let program = line.strip_prefix("Running ").map(one(false));
+        program.or_else(|| line.strip_prefix("Doc-tests ").map(one(true)))
     }
 
     pub(super) fn named(name: &str) -> Program {
@@ -81,30 +77,72 @@ impl Program {
         }
     }
 
-    /// Whether this line is the program's result.
-    pub(super) fn read(&mut self, line: &str) -> bool {
+    pub(super) fn read(&mut self, line: &str) {
         self.lines.push(line.to_owned());
-        let Some(result) = line.strip_prefix("test result: ") else {
-            return false;
-        };
-        self.result = Some(result.to_owned());
-        true
     }
 
-    /// A word if all went well, else everything it said.
-    pub(super) fn show(&self) {
-        let result = self.result.as_deref().unwrap_or("no result");
-        if result.starts_with("ok.") {
-            let count = result
-                .trim_start_matches("ok. ")
-                .split(';')
-                .next()
-                .unwrap_or(result);
-            if !count.starts_with("0 ") {
-                println!("   {count}: {}", self.name);
-            }
-        } else {
+    /// What it comes to. A word is printed if all went well, else, unless it has been shown already, everything it said.
+    pub(super) fn end(self, shown: bool) -> Tally {
+        let tally = self.tally();
+        if tally.failed > 0 && !shown {
             println!("{}", self.lines.join("\n"));
+        } else if tally.passed > 0 {
+            println!("   {tally}: {}", self.name);
         }
+        tally
+    }
+
+    /// A test may start the same program again, whose result stands among the lines as well: its own is the last.
+    fn tally(&self) -> Tally {
+        let is_result = |line: &String| line.starts_with("test result: ");
+        let last = self.lines.iter().rposition(is_result);
+        let mut tally = Tally::default();
+        for (index, line) in self.lines.iter().enumerate() {
+            if self.several || !is_result(line) || Some(index) == last {
+                tally.read_line(line);
+            }
+        }
+        // One that crashed prints no result.
+        let crashed = !self.name.is_empty() && last.is_none() && !self.several;
+        tally.failed += usize::from(crashed);
+        tally
+    }
+}
+
+#[cfg(test)]
+mod counting {
+    use super::*;
+
+    fn program(announced: &str, lines: &str) -> Tally {
+        let mut program = Program::begins(announced).expect("an announcement");
+        lines.lines().for_each(|line| program.read(line));
+        program.tally()
+    }
+
+    #[test]
+    fn a_program_within_a_program_is_not_counted() {
+        let lines = "running 2 tests\n\
+            test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 58 filtered out\n\
+            test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
+        let tally = program("     Running tests/all.rs (target/debug/deps/all-0)", lines);
+        assert_eq!((tally.passed, tally.failed), (1, 1));
+    }
+
+    #[test]
+    fn doc_tests_are_several_programs() {
+        let line = "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        assert_eq!(
+            program("   Doc-tests orlop_image", &line.repeat(2)).passed,
+            4
+        );
+    }
+
+    #[test]
+    fn a_program_that_crashes_has_failed() {
+        let tally = program(
+            "     Running tests/all.rs (target/debug/deps/all-0)",
+            "running 3 tests\n",
+        );
+        assert_eq!(tally.failed, 1);
     }
 }

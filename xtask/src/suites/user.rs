@@ -60,15 +60,13 @@ pub(super) fn all(options: &Options) -> Result<Tally, Failure> {
             .env("TMPDIR", folder.path())
             .env("HOME", folder.path());
         let mut program = Program::named(&path.display().to_string());
-        let mut tally = Tally::default();
         let status = run_lines(command, LIMIT, |line| {
-            tally.read_line(line);
             if options.verbose {
                 println!("{line}");
-            } else if program.read(line) {
-                program.show();
             }
+            program.read(line);
         })?;
+        let mut tally = program.end(options.verbose);
         if !status.success() && tally.failed == 0 {
             println!("{} ended with {status}", path.display());
             tally.failed = 1;
