@@ -93,6 +93,12 @@ pub enum Error {
         /// The key asked for.
         key: String,
     },
+    /// The snapshot was mounted for a user namespace with other id maps, and holds files of its owners.
+    #[error("snapshot {key:?} belongs to a user namespace with other id maps")]
+    Mapped {
+        /// The key asked for.
+        key: String,
+    },
     /// Something of the store's own is not what this version writes.
     #[error("{}: {reason}", path.display())]
     Corrupt {

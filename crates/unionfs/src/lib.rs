@@ -83,7 +83,7 @@ pub use diff::{DiffOptions, Digests, IdRange};
 pub use encoding::Encoding;
 pub use error::Error;
 pub use id::MAX_KEY;
-pub use mount::{Backend, MountOptions, Recipe, Rootfs};
+pub use mount::{Backend, IdMaps, MountOptions, Recipe, Rootfs};
 pub use store::active::{Active, View};
 pub use store::gc::{Lease, Report};
 pub use store::staging::Staging;

@@ -9,12 +9,14 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{self, FileType};
+use serde::{Deserialize, Serialize};
 
 use crate::apply::lower::Lower;
 use crate::copy;
 use crate::encoding::Encoding;
 use crate::error::At;
 use crate::fsutil;
+use crate::mount::mapped::Noted;
 use crate::store::ACTIVE;
 use crate::store::active::{Handle, UPPER};
 use crate::store::record::ActiveKind;
@@ -53,7 +55,7 @@ impl DiffOptions {
 }
 
 /// A range of ids, as in `/proc/<pid>/uid_map` (user_namespaces(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdRange {
     /// First id in the archive.
     pub inside: u32,
@@ -113,7 +115,9 @@ pub(crate) fn diff(
         let items = upper::items(&root, inner.encoding)?;
         (root, items)
     };
-    if root_changed(snapshot, &root)? {
+    let noted = crate::mount::mapped::noted(snapshot, &dir)?;
+    let ids = Ids::new(options, inner.encoding, noted.unwrap_or_default());
+    if root_changed(snapshot, &root, &ids)? {
         items.insert(0, Item::Node(Vec::new()));
     }
     let mut pack = Pack {
@@ -121,7 +125,7 @@ pub(crate) fn diff(
         writer: Writer::new(out),
         links: HashMap::new(),
         latest: options.latest,
-        ids: Ids::new(options, inner.encoding),
+        ids,
     };
     for item in &items {
         pack.item(item)?;
@@ -130,7 +134,7 @@ pub(crate) fn diff(
 }
 
 /// Whether the root directory differs from what a snapshot of these layers begins with.
-fn root_changed(snapshot: &Handle, root: &OwnedFd) -> Result<bool, Error> {
+fn root_changed(snapshot: &Handle, root: &OwnedFd, ids: &Ids) -> Result<bool, Error> {
     let Some(name) = &snapshot.record.root else {
         return Ok(true);
     };
@@ -138,13 +142,18 @@ fn root_changed(snapshot: &Handle, root: &OwnedFd) -> Result<bool, Error> {
     let Some(before) = trees.first() else {
         return Ok(true);
     };
-    let (a, b) = (
-        fs::fstat(before).at("examining", "/")?,
-        fs::fstat(root).at("examining", "/")?,
-    );
-    Ok(!copy::same_attributes(&a, &b)
-        || xattrs(fsutil::XattrPath::Fd(before.as_fd()), b"/")?
-            != xattrs(fsutil::XattrPath::Fd(root.as_fd()), b"/")?)
+    let old = fs::fstat(before).at("examining", "/")?;
+    let mut new = fs::fstat(root).at("examining", "/")?;
+    if !ids.noted {
+        return Ok(!copy::same_attributes(&old, &new) || xattrs_differ(before, root)?);
+    }
+    (new.st_uid, new.st_gid) = (ids.uid(new.st_uid, b"/")?, ids.gid(new.st_gid, b"/")?);
+    Ok(!copy::same_attributes(&old, &new) || xattrs_differ(before, root)?)
+}
+
+fn xattrs_differ(a: &OwnedFd, b: &OwnedFd) -> Result<bool, Error> {
+    let all = |of: &OwnedFd| xattrs(fsutil::XattrPath::Fd(of.as_fd()), b"/");
+    Ok(all(a)? != all(b)?)
 }
 
 /// Extended attributes without overlayfs's own, sorted by name.
@@ -276,10 +285,13 @@ impl<W: Write> Pack<W> {
 struct Ids {
     uids: Vec<IdRange>,
     gids: Vec<IdRange>,
+    /// The snapshot holds a user namespace's owners.
+    noted: bool,
 }
 
 impl Ids {
-    fn new(options: &DiffOptions, encoding: Encoding) -> Ids {
+    /// What the caller says, else what was noted when the snapshot was mounted, else what the store's kind implies.
+    fn new(options: &DiffOptions, encoding: Encoding, noted: Noted) -> Ids {
         let own = |outside| match encoding {
             Encoding::Trusted => Vec::new(),
             Encoding::User => vec![IdRange {
@@ -288,25 +300,38 @@ impl Ids {
                 length: 1,
             }],
         };
-        let or = |given: &Vec<IdRange>, own: Vec<IdRange>| {
-            if given.is_empty() { own } else { given.clone() }
+        let first = |given: &Vec<IdRange>, noted: Vec<IdRange>, own: Vec<IdRange>| {
+            [given.clone(), noted]
+                .into_iter()
+                .find(|r| !r.is_empty())
+                .unwrap_or(own)
         };
         Ids {
-            uids: or(&options.uids, own(rustix::process::geteuid().as_raw())),
-            gids: or(&options.gids, own(rustix::process::getegid().as_raw())),
+            noted: !noted.uids.is_empty(),
+            uids: first(
+                &options.uids,
+                noted.uids,
+                own(rustix::process::geteuid().as_raw()),
+            ),
+            gids: first(
+                &options.gids,
+                noted.gids,
+                own(rustix::process::getegid().as_raw()),
+            ),
         }
     }
 
     fn uid(&self, id: u32, path: &[u8]) -> Result<u32, Error> {
-        map(&self.uids, id).ok_or_else(|| unmapped("user", id, path))
+        map_back(&self.uids, id).ok_or_else(|| unmapped("user", id, path))
     }
 
     fn gid(&self, id: u32, path: &[u8]) -> Result<u32, Error> {
-        map(&self.gids, id).ok_or_else(|| unmapped("group", id, path))
+        map_back(&self.gids, id).ok_or_else(|| unmapped("group", id, path))
     }
 }
 
-fn map(ranges: &[IdRange], id: u32) -> Option<u32> {
+/// An id on disk to the one in the archive; without any range it stays.
+pub(crate) fn map_back(ranges: &[IdRange], id: u32) -> Option<u32> {
     if ranges.is_empty() {
         return Some(id);
     }
@@ -362,12 +387,12 @@ mod tests {
             length,
         };
         let ranges = [range(0, 1000, 1), range(1, 100_000, 65536)];
-        assert_eq!(map(&ranges, 1000), Some(0));
-        assert_eq!(map(&ranges, 100_000), Some(1));
-        assert_eq!(map(&ranges, 165_535), Some(65536));
-        assert_eq!(map(&ranges, 165_536), None);
-        assert_eq!(map(&ranges, 0), None);
-        assert_eq!(map(&[], 7), Some(7));
-        assert_eq!(map(&[range(u32::MAX, 0, 2)], 1), None);
+        assert_eq!(map_back(&ranges, 1000), Some(0));
+        assert_eq!(map_back(&ranges, 100_000), Some(1));
+        assert_eq!(map_back(&ranges, 165_535), Some(65536));
+        assert_eq!(map_back(&ranges, 165_536), None);
+        assert_eq!(map_back(&ranges, 0), None);
+        assert_eq!(map_back(&[], 7), Some(7));
+        assert_eq!(map_back(&[range(u32::MAX, 0, 2)], 1), None);
     }
 }

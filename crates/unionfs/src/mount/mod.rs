@@ -1,10 +1,11 @@
 //! From a snapshot to a root file system that is attached nowhere yet.
 
 mod detached;
+pub(crate) mod mapped;
 mod recipe;
 mod volatile;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -18,6 +19,7 @@ use crate::store::ACTIVE;
 use crate::store::active::Handle;
 use crate::store::record::ActiveKind;
 
+pub use mapped::IdMaps;
 pub use recipe::Recipe;
 
 /// How a snapshot becomes a root file system.
@@ -106,11 +108,19 @@ fn needs_filler(kind: ActiveKind, layers: usize) -> bool {
 
 pub(crate) fn mount(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Error> {
     let inner = &snapshot.inner;
-    if snapshot.record.kind == ActiveKind::Writable && how.backend != Backend::Copy {
-        volatile::prepare(snapshot, &own_directory(snapshot)?, how)?;
+    if snapshot.record.kind == ActiveKind::Writable {
+        let dir = own_directory(snapshot)?;
+        if mapped::noted(snapshot, &dir)?.is_some() {
+            return Err(Error::Mapped {
+                key: snapshot.key.as_str().to_owned(),
+            });
+        }
+        if how.backend != Backend::Copy {
+            volatile::prepare(snapshot, &dir, how)?;
+        }
     }
     match how.backend {
-        Backend::Detached => Ok(try_detached(snapshot, how)?),
+        Backend::Detached => Ok(try_detached(snapshot, how, None)?),
         Backend::Recipe => recipe::recipe(snapshot, how).map(Rootfs::Recipe),
         Backend::Copy => crate::flatten::directory(snapshot).map(Rootfs::Directory),
         // A copy that was made and written to is what this snapshot is from then on.
@@ -120,7 +130,7 @@ pub(crate) fn mount(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Err
         Backend::Auto if inner.detached.load(Ordering::Relaxed) == FAILS => {
             recipe::recipe(snapshot, how).map(Rootfs::Recipe)
         }
-        Backend::Auto => match try_detached(snapshot, how) {
+        Backend::Auto => match try_detached(snapshot, how, None) {
             Ok(rootfs) => Ok(rootfs),
             Err(Failure::ThisWay(_)) => {
                 // Remembered unless it worked before: then something else is the reason.
@@ -166,10 +176,14 @@ impl From<Failure> for Error {
     }
 }
 
-fn try_detached(snapshot: &Handle, how: &MountOptions) -> Result<Rootfs, Failure> {
+fn try_detached(
+    snapshot: &Handle,
+    how: &MountOptions,
+    user_namespace: Option<BorrowedFd<'_>>,
+) -> Result<Rootfs, Failure> {
     let fd = match (snapshot.record.kind, snapshot.record.trees.as_slice()) {
-        (ActiveKind::View, [only]) => detached::bind(snapshot, only),
-        _ => detached::overlay(snapshot, how),
+        (ActiveKind::View, [only]) => detached::bind(snapshot, only, user_namespace),
+        _ => detached::overlay(snapshot, how, user_namespace),
     }?;
     snapshot.inner.detached.store(WORKS, Ordering::Relaxed);
     Ok(Rootfs::Detached(fd))

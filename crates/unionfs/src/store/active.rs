@@ -12,7 +12,7 @@ use super::record::{self, ActiveKind, ActiveRecord};
 use super::staging::{self, inherit_root};
 use crate::error::At;
 use crate::id::{ChainId, Key};
-use crate::mount::{self, MountOptions, Rootfs};
+use crate::mount::{self, IdMaps, MountOptions, Rootfs};
 use crate::{Error, fsutil};
 
 /// The record inside a snapshot's directory.
@@ -50,6 +50,22 @@ impl Active {
     pub fn mount(&self, how: &MountOptions) -> Result<Rootfs, Error> {
         mount::mount(&self.0, how)
     }
+
+    /// Makes its root file system for a user namespace, detached: what belongs to 0 in a layer belongs to that namespace's
+    /// 0. No layer is copied or changed. What is written belongs to the namespace's ids on disk; [`diff`] and [`commit`]
+    /// turn them back. From then on the snapshot is mounted with these maps only.
+    ///
+    /// Needs `CAP_SYS_ADMIN` in the initial user namespace, a file system with mapped mounts, and Linux 6.5.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where that is not to be had, [`Error::Mapped`] if it was mounted with other maps; else as
+    /// [`Active::mount`].
+    ///
+    /// [`diff`]: crate::Snapshots::diff
+    /// [`commit`]: crate::Snapshots::commit
+    pub fn mount_mapped(&self, how: &MountOptions, maps: &IdMaps<'_>) -> Result<Rootfs, Error> {
+        mount::mapped::mount(&self.0, how, maps)
+    }
 }
 
 impl View {
@@ -64,6 +80,14 @@ impl View {
     /// As [`Active::mount`].
     pub fn mount(&self, how: &MountOptions) -> Result<Rootfs, Error> {
         mount::mount(&self.0, how)
+    }
+
+    /// Makes its root file system for a user namespace, read-only: as [`Active::mount_mapped`].
+    ///
+    /// # Errors
+    /// As [`Active::mount_mapped`].
+    pub fn mount_mapped(&self, how: &MountOptions, maps: &IdMaps<'_>) -> Result<Rootfs, Error> {
+        mount::mapped::mount(&self.0, how, maps)
     }
 }
 
@@ -162,7 +186,7 @@ pub(crate) fn find(inner: &Arc<Inner>, key: &str) -> Result<Handle, Error> {
     })
 }
 
-fn open(inner: &Inner, key: &str) -> Result<OwnedFd, Error> {
+pub(crate) fn open(inner: &Inner, key: &str) -> Result<OwnedFd, Error> {
     match fsutil::open_dir(inner.directory(ACTIVE)?, key.as_bytes()) {
         Err(Errno::NOENT) => Err(Error::NoSnapshot {
             key: key.to_owned(),

@@ -25,8 +25,9 @@ pub(crate) fn commit(inner: &Arc<Inner>, key: &str, chain_id: &str) -> Result<()
             key: key.to_owned(),
         });
     }
-    if flatten::exists(&snapshot)? {
-        commit_copy(inner, &snapshot, chain_id)?;
+    let mapped = crate::mount::mapped::noted(&snapshot, &active::open(inner, key)?)?.is_some();
+    if mapped || flatten::exists(&snapshot)? {
+        commit_by_diff(inner, &snapshot, chain_id)?;
     } else {
         commit_upper(inner, &snapshot, &id)?;
     }
@@ -98,8 +99,8 @@ pub(crate) fn recover(inner: &Inner, dir: &OwnedFd, key: &str) -> Result<(), Err
     fs::unlinkat(dir, RECORD, AtFlags::empty()).at("removing", shown.join(RECORD))
 }
 
-/// A copy has no marks of what changed: its diff says it.
-fn commit_copy(inner: &Arc<Inner>, snapshot: &Handle, chain_id: &str) -> Result<(), Error> {
+/// A copy has no marks of what changed, and a user namespace's snapshot has its owners: the diff says what the layer is.
+fn commit_by_diff(inner: &Arc<Inner>, snapshot: &Handle, chain_id: &str) -> Result<(), Error> {
     let shown = inner.path.join(STAGING);
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let file = fs::openat(

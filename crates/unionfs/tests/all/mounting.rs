@@ -1,6 +1,6 @@
 //! Unpack, mount, look.
 
-use orlop_unionfs::{Backend, Error, MountOptions, Rootfs};
+use orlop_unionfs::{Backend, Error, IdMaps, IdRange, MountOptions, Rootfs};
 
 use crate::need_root;
 use crate::support::*;
@@ -290,4 +290,120 @@ fn options_reach_the_kernel() {
         open(&fd, "a", rustix::fs::OFlags::WRONLY).unwrap_err(),
         rustix::io::Errno::ROFS
     );
+}
+
+#[test]
+fn owners_are_mapped_for_a_user_namespace() {
+    need_root!("owners_are_mapped_for_a_user_namespace");
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+    let s = store();
+    s.layer(
+        None,
+        &id(1),
+        &Tar::new()
+            .entry("./", b'5', |h| h.set_mode(0o755), b"")
+            .file("a", "1")
+            .entry("user", b'0', |h| h.set_uid(1000), b""),
+    );
+    s.layer(Some(&id(1)), &id(2), &Tar::new().file("b", "2"));
+    // A process that is nothing but the owner of a user namespace.
+    let mut owner = Command::new("unshare")
+        .args(["--user", "sleep", "60"])
+        .spawn()
+        .expect("unshare is missing: apt install util-linux");
+    let pid = owner.id();
+    let initial = std::fs::read_link("/proc/self/ns/user").unwrap();
+    while std::fs::read_link(format!("/proc/{pid}/ns/user")).unwrap() == initial {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    for map in ["uid_map", "gid_map"] {
+        std::fs::write(format!("/proc/{pid}/{map}"), "0 100000 65536").unwrap();
+    }
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/user")).unwrap();
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+
+    use std::os::fd::AsFd;
+    let ranges = [IdRange {
+        inside: 0,
+        outside: 100_000,
+        length: 65536,
+    }];
+    let maps = IdMaps {
+        user_namespace: namespace.as_fd(),
+        uids: &ranges,
+        gids: &ranges,
+    };
+    let how = MountOptions::default();
+    let active = s.snapshots.prepare("c", Some(&id(2))).unwrap();
+    let Rootfs::Detached(root) = active.mount_mapped(&how, &maps).unwrap() else {
+        panic!("not detached")
+    };
+    let owner = |root: &std::os::fd::OwnedFd, path: &str| {
+        let stat = rustix::fs::statat(root, path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        (stat.st_uid, stat.st_gid)
+    };
+    assert_eq!(owner(&root, "a"), (100_000, 100_000));
+    assert_eq!(owner(&root, "user"), (101_000, 100_000));
+    let status = Command::new("sh")
+        .args([
+            "-euc",
+            "cd /proc/self/fd/0; echo new >new; echo changed >a; rm b",
+        ])
+        .stdin(open(&root, ".", rustix::fs::OFlags::RDONLY).unwrap())
+        .uid(100_000)
+        .gid(100_000)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(names(&root, "."), ["a", "new", "user"]);
+    drop(root);
+    // Mounted otherwise, its files would belong to nobody there.
+    let other = [IdRange {
+        inside: 0,
+        outside: 200_000,
+        length: 65536,
+    }];
+    let other = IdMaps {
+        uids: &other,
+        ..maps
+    };
+    assert!(matches!(
+        active.mount_mapped(&how, &other),
+        Err(Error::Mapped { .. })
+    ));
+    assert!(matches!(active.mount(&how), Err(Error::Mapped { .. })));
+    let Rootfs::Detached(root) = active.mount_mapped(&how, &maps).unwrap() else {
+        panic!("not detached")
+    };
+    assert_eq!(owner(&root, "new"), (100_000, 100_000));
+    drop(root);
+    // A layer has the owners inside.
+    let mut diff = Vec::new();
+    s.snapshots.diff("c", &mut diff).unwrap();
+    let listed = String::from_utf8(gnu_tar(&["-tv", "--numeric-owner"], &diff)).unwrap();
+    assert!(
+        listed.lines().count() >= 3 && listed.lines().all(|l| l.contains(" 0/0 ")),
+        "{listed}"
+    );
+    s.snapshots.commit("c", &id(3)).unwrap();
+    let root = detached_view(&s.snapshots.view("v3", &id(3)).unwrap());
+    assert_eq!(names(&root, "."), ["a", "new", "user"]);
+    assert_eq!(
+        (owner(&root, "new"), owner(&root, "user")),
+        ((0, 0), (1000, 0))
+    );
+    assert_eq!(s.entries("t"), 3);
+    for n in [1, 2] {
+        let view = s.snapshots.view(&format!("v{n}"), &id(n)).unwrap();
+        let Rootfs::Detached(root) = view.mount_mapped(&how, &maps).unwrap() else {
+            panic!("not detached")
+        };
+        assert_eq!(owner(&root, "user"), (101_000, 100_000));
+        assert_eq!(
+            open(&root, "a", rustix::fs::OFlags::WRONLY).unwrap_err(),
+            rustix::io::Errno::ROFS
+        );
+    }
 }
