@@ -101,13 +101,22 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
-    /// A small body as a whole, with its padding.
+    /// The body of an extension header as a whole. Its padding has to be zeros: some readers look behind the end.
     pub(crate) fn body(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
         let mut body = Vec::new();
         while (body.len() as u64) < size {
             body.extend_from_slice(self.chunk(size - body.len() as u64)?);
         }
-        self.skip(padding(size))?;
+        let mut left = padding(size);
+        while left > 0 {
+            let chunk = self.chunk(left)?;
+            if chunk.iter().any(|b| *b != 0) {
+                return Err(Fault::Ambiguous(
+                    "something stands behind the end of an extension header",
+                ));
+            }
+            left -= chunk.len() as u64;
+        }
         Ok(body)
     }
 

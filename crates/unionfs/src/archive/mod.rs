@@ -172,6 +172,7 @@ impl<R: Read> Reader<R> {
             let mut header = tar::Header::new_old();
             header.as_mut_bytes().copy_from_slice(block);
             checksum(&header)?;
+            numbers(&header)?;
             let size = number::unsigned("size", &header.as_old().size)?;
             match header.entry_type().as_byte() {
                 b'x' | b'X' => extensions.pax(&self.extension(size)?)?,
@@ -329,7 +330,17 @@ fn set_once(slot: &mut Option<Vec<u8>>, body: Vec<u8>) -> Result<(), Fault> {
     if slot.is_some() {
         return Err(Fault::Ambiguous("two long names before one entry"));
     }
-    *slot = Some(until_nul(&body).to_vec());
+    // Readers differ in whether the size or the first NUL ends a name.
+    let name = until_nul(&body);
+    if body
+        .get(name.len()..)
+        .unwrap_or_default()
+        .iter()
+        .any(|b| *b != 0)
+    {
+        return Err(Fault::Ambiguous("a long name goes on behind its NUL"));
+    }
+    *slot = Some(name.to_vec());
     Ok(())
 }
 
@@ -356,6 +367,16 @@ fn device(header: &tar::Header) -> Result<(u32, u32), Fault> {
         number::unsigned32("device major", major)?,
         number::unsigned32("device minor", minor)?,
     ))
+}
+
+/// Every number of a header has to be one, also where it does not matter: some readers take a bad one for the end.
+fn numbers(header: &tar::Header) -> Result<(), Fault> {
+    let old = header.as_old();
+    number::unsigned32("mode", &old.mode)?;
+    number::field("uid", &old.uid)?;
+    number::field("gid", &old.gid)?;
+    number::field("mtime", &old.mtime)?;
+    device(header).map(drop)
 }
 
 /// The sum of the header's bytes with blanks for the sum itself; old writers summed signed bytes.
