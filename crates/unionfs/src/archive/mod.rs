@@ -240,10 +240,11 @@ impl<R: Read> Reader<R> {
         let mut stored = 0;
         let kind = match flag {
             _ if is_directory => {
-                // A GNU dumpdir's body lists names and matters to incremental restores only.
+                // A GNU dumpdir's body lists names and matters to incremental restores only. POSIX lets other directories
+                // have a size, an allocation limit, and no body.
                 if flag == b'D' {
                     self.input.skip(size.saturating_add(padding(size)))?;
-                } else {
+                } else if flag != b'5' {
                     no_body(flag, size)?;
                 }
                 Kind::Directory

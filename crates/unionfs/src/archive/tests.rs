@@ -136,7 +136,7 @@ fn refused() {
                 &header(b"a", b'0', 0),
             ]),
         ),
-        ("directory with body", with_body(b"d/", b'5', b"x")),
+        ("old directory with body", with_body(b"d/", b'0', b"x")),
         ("symlink with body", with_body(b"d", b'2', b"x")),
         ("multi-volume", header(b"d", b'M', 0)),
         ("huge extension", header(b"p", b'x', 1 << 40)),
