@@ -1,6 +1,6 @@
 //! What a user may do about an error.
 
-use orlop_engine::Error;
+use orlop_engine::{Error, ErrorKind};
 
 use crate::failure::chain;
 
@@ -40,13 +40,17 @@ fn by_words(error: &Error) -> Option<String> {
                 .to_owned(),
         );
     }
-    if has("401") || has("403") {
-        return Some("`docker login REGISTRY` stores credentials that orlop uses".to_owned());
-    }
-    if matches!(error, Error::Registry { .. }) && (has("dns error") || has("connect")) {
-        return Some(
-            "check the registry's name and the network; `orlop run hello` needs neither".to_owned(),
-        );
+    match error.kind() {
+        ErrorKind::Unauthorized => {
+            return Some("`docker login REGISTRY` stores credentials that orlop uses".to_owned());
+        }
+        ErrorKind::Unreachable => {
+            return Some(
+                "check the registry's name and the network; `orlop run hello` needs neither"
+                    .to_owned(),
+            );
+        }
+        _ => {}
     }
     if has("No space left on device") {
         return Some(

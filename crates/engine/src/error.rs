@@ -178,6 +178,10 @@ pub enum ErrorKind {
     CommandNotFound,
     /// The command exists and cannot be executed.
     CommandNotExecutable,
+    /// A registry wants credentials, or other ones.
+    Unauthorized,
+    /// A registry could not be reached.
+    Unreachable,
     /// Everything else: the cause tells.
     Other,
 }
@@ -197,8 +201,25 @@ impl Error {
             Error::Command { missing: true, .. } => ErrorKind::CommandNotFound,
             Error::Command { missing: false, .. } => ErrorKind::CommandNotExecutable,
             Error::While { source, .. } => source.kind(),
-            _ => ErrorKind::Other,
+            _ => self.registry_kind().unwrap_or(ErrorKind::Other),
         }
+    }
+
+    /// What a registry had to do with it, if one is among the causes.
+    fn registry_kind(&self) -> Option<ErrorKind> {
+        use orlop_registry_client::{Error as Refused, ErrorKind as Kind};
+        let mut cause = std::error::Error::source(self);
+        while let Some(level) = cause {
+            if let Some(refused) = level.downcast_ref::<Refused>() {
+                return match refused.kind() {
+                    Kind::Unauthorized | Kind::Denied => Some(ErrorKind::Unauthorized),
+                    Kind::Connection | Kind::Timeout => Some(ErrorKind::Unreachable),
+                    _ => None,
+                };
+            }
+            cause = level.source();
+        }
+        None
     }
 
     pub(crate) fn io(

@@ -120,8 +120,8 @@ impl Images {
             blocking(move || unpack::lease(&snapshots, &image)).await?
         };
         let staged = self.layers(&client, name, &lease, &image, &tell).await?;
-        let finished = image.clone();
-        blocking(move || unpack::commit(&finished, staged)).await?;
+        let (snapshots, finished) = (self.snapshots.clone(), image.clone());
+        blocking(move || unpack::commit(&snapshots, &finished, staged)).await?;
         for layer in image.layers() {
             tell(PullEvent::Finished {
                 digest: layer.descriptor.digest().clone(),

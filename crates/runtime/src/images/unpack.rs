@@ -93,22 +93,24 @@ pub(super) fn stage_stored(
     stage(snapshots, layer, Stoppable { inner: blob, stop }, limits)
 }
 
-/// Makes staged layers real, from the lowest.
-pub(super) fn commit(image: &Image, staged: Vec<Option<Staging>>) -> Result<(), ImagesError> {
+/// Makes staged layers real, from the lowest: all data flushed in one go, which is what takes the time.
+pub(super) fn commit(
+    snapshots: &Snapshots,
+    image: &Image,
+    staged: Vec<Option<Staging>>,
+) -> Result<(), ImagesError> {
     let mut parent: Option<&str> = None;
-    for (layer, staging) in image.layers().iter().zip(staged) {
-        let chain_id = layer.chain_id.as_ref();
-        if let Some(staging) = staging {
-            staging
-                .commit(parent, chain_id)
-                .map_err(|error| ImagesError::Unpack {
-                    digest: layer.descriptor.digest().clone(),
-                    source: Box::new(error.into()),
-                })?;
-        }
+    let mut layers = Vec::new();
+    for (chain_id, staging) in image.chain_ids().map(AsRef::as_ref).zip(staged) {
+        layers.extend(staging.map(|staging| (staging, parent, chain_id)));
         parent = Some(chain_id);
     }
-    Ok(())
+    snapshots
+        .commit_all(layers)
+        .map_err(|source| ImagesError::Layers {
+            operation: "committing layers",
+            source: Box::new(source),
+        })
 }
 
 /// Keeps an image's layers from being collected, those that are still to come as well.
@@ -134,7 +136,7 @@ pub(super) fn image(images: &Images, image: &Image) -> Result<Option<String>, Im
     if !images.snapshots.has(top.as_ref()) {
         let _lease = lease(&images.snapshots, image)?;
         let staged = stage_missing(images, image)?;
-        commit(image, staged)?;
+        commit(&images.snapshots, image, staged)?;
     }
     Ok(Some(top.to_string()))
 }
