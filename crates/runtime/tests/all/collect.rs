@@ -36,3 +36,24 @@ fn a_record_without_a_container_goes() {
     assert_eq!(bench.runtime.gc().unwrap().containers, ["ghost"]);
     assert!(!dead.exists());
 }
+
+#[test]
+fn without_a_parent_of_cgroups() {
+    let (state, rootfs) = (tempfile::tempdir().unwrap(), Rootfs::new());
+    let mut options = Options::new(state.path());
+    options.cgroup_parent = None;
+    let runtime = Runtime::new(options).unwrap();
+    let container = || runtime.container(rootfs.path.as_path());
+    let running = container().command(["sleep", "1000"]).start().unwrap();
+    let theirs = std::fs::read_to_string(format!("/proc/{}/cgroup", running.pid())).unwrap();
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert_eq!(theirs, own);
+    drop(running);
+    // A limit that cannot be kept is refused, not dropped.
+    let refused = container()
+        .command(["true"])
+        .memory(64 << 20)
+        .output()
+        .unwrap_err();
+    assert!(refused.to_string().contains("cgroup"), "{refused}");
+}
